@@ -1,0 +1,67 @@
+package otlp
+
+import (
+	"testing"
+
+	"go.opentelemetry.io/collector/pdata/ptrace"
+)
+
+// The payload of the benchmarks: 100 spans of about 540 B with 12 attributes each, in 2 resources and 10
+// traces.
+const benchSpans = 100
+
+func benchPayload() []byte { return sampleTraces(benchSpans, 10) }
+
+func perSpan(b *testing.B, payload []byte) {
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchSpans, "ns/span")
+	b.ReportMetric(float64(len(payload))/benchSpans, "B/span")
+}
+
+func BenchmarkScan(b *testing.B) {
+	payload := benchPayload()
+	var p Payload
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := p.Scan(Traces, payload); err != nil {
+			b.Fatal(err)
+		}
+	}
+	perSpan(b, payload)
+}
+
+func BenchmarkPdata(b *testing.B) {
+	payload := benchPayload()
+	var u ptrace.ProtoUnmarshaler
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := u.UnmarshalTraces(payload); err != nil {
+			b.Fatal(err)
+		}
+	}
+	perSpan(b, payload)
+}
+
+func BenchmarkAttribute(b *testing.B) {
+	p := scanned(b, Traces, benchPayload())
+	b.ReportAllocs()
+	for b.Loop() {
+		if v, ok := p.Span(7).Attribute("http.response.status_code"); !ok || v.Int() != 200 {
+			b.Fatal(v, ok)
+		}
+	}
+}
+
+func BenchmarkAppendGroup(b *testing.B) {
+	payload := benchPayload()
+	p := scanned(b, Traces, payload)
+	x := p.Index()
+	var dst []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		dst = dst[:0]
+		for _, g := range p.Groups() {
+			dst = x.AppendGroup(dst, g.First, nil)
+		}
+	}
+	perSpan(b, payload)
+}
