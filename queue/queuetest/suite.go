@@ -1,0 +1,86 @@
+// Package queuetest is one suite for everything that claims to be Pub/Sub: the
+// embedded broker, Google's emulator, a real project. It speaks the raw gRPC
+// API, so that no client library hides what the server does.
+package queuetest
+
+import (
+	"testing"
+
+	"google.golang.org/grpc"
+)
+
+// Target is a server under test.
+type Target struct {
+	Name string           // for people
+	Conn *grpc.ClientConn // to a server of the Publisher and Subscriber services; Run leaves it open
+	// Skips holds the reasons, by case name, why a case does not apply; they are
+	// printed. A name that is no case fails the run.
+	Skips map[string]string
+}
+
+type suiteCase struct {
+	name string
+	run  func(*fixture)
+	// ordered asks for a subscription with message ordering.
+	ordered bool
+	// alone runs the case before the others, which run in parallel.
+	alone bool
+}
+
+var cases = []suiteCase{
+	{name: "hold-100k", run: hold100k, alone: true},
+	{name: "publish-ack", run: publishAck},
+	{name: "attributes-and-ids", run: attributesAndIDs},
+	{name: "two-subscriptions", run: twoSubscriptions},
+	{name: "hold-extended", run: holdExtended},
+	{name: "redelivery-expiry", run: redeliveryExpiry},
+	{name: "redelivery-dropped-stream", run: redeliveryDroppedStream},
+	{name: "nack", run: nack},
+	{name: "modack-delay", run: modackDelay},
+	{name: "stale-ack", run: staleAck},
+	{name: "bogus-ack", run: bogusAck},
+	{name: "ping", run: ping},
+	{name: "flow-messages", run: flowMessages},
+	{name: "flow-bytes", run: flowBytes},
+	{name: "flow-after-nack", run: flowAfterNack},
+	{name: "unread-stream", run: unreadStream},
+	{name: "two-streams-share", run: twoStreamsShare},
+	{name: "ordering", run: ordering, ordered: true},
+	{name: "ordering-redelivery", run: orderingRedelivery, ordered: true},
+	{name: "ordering-affinity", run: orderingAffinity, ordered: true},
+	{name: "pull", run: pull},
+	{name: "pull-waits", run: pullWaits},
+	{name: "publish-limits", run: publishLimits},
+	{name: "not-found", run: notFound},
+	{name: "already-exists", run: alreadyExists},
+	{name: "list-and-delete", run: listAndDelete},
+}
+
+// Run runs the suite, each case as a subtest with a topic and a subscription of its own.
+func Run(t *testing.T, target Target) {
+	checkSkips(t, target)
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if reason := target.Skips[c.name]; reason != "" {
+				t.Skipf("%s: %s", target.Name, reason)
+			}
+			if !c.alone {
+				t.Parallel()
+			}
+			c.run(newFixture(t, target, c))
+		})
+	}
+}
+
+func checkSkips(t *testing.T, target Target) {
+	t.Helper()
+	known := make(map[string]bool)
+	for _, c := range cases {
+		known[c.name] = true
+	}
+	for name := range target.Skips {
+		if !known[name] {
+			t.Errorf("%s: skips %q, which is no case", target.Name, name)
+		}
+	}
+}
