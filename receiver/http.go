@@ -1,0 +1,70 @@
+package receiver
+
+import (
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"tailweir/otlp"
+)
+
+var contentTypes = [encodings]string{Protobuf: "application/x-protobuf", JSON: "application/json"}
+
+// serveHTTP answers a POST of OTLP/HTTP.
+func (r *Receiver) serveHTTP(w http.ResponseWriter, req *http.Request, signal otlp.Signal) {
+	encoding, ok := encodingOf(first(req.Header, "Content-Type"))
+	if !ok {
+		w.Header().Set("Accept", contentTypes[Protobuf]+", "+contentTypes[JSON])
+		plain(w, http.StatusUnsupportedMediaType, "content type is neither "+contentTypes[Protobuf]+" nor "+contentTypes[JSON])
+		return
+	}
+	c := &call{r: r, signal: signal, encoding: encoding}
+	switch coding := first(req.Header, "Content-Encoding"); {
+	case strings.EqualFold(coding, "gzip"):
+		c.gzip = true
+	case coding != "" && !strings.EqualFold(coding, "identity"):
+		a := answer{outcome: Unsupported, text: "content encoding " + strconv.Quote(coding) + " is neither gzip nor identity"}
+		r.count(c, a)
+		w.Header().Set("Accept-Encoding", "gzip")
+		r.writeHTTP(w, c, a)
+		return
+	}
+	r.writeHTTP(w, c, c.answer(req))
+}
+
+// encodingOf understands parameters such as charset.
+func encodingOf(contentType string) (Encoding, bool) {
+	for e := Protobuf; e <= JSON; e++ {
+		if contentType == contentTypes[e] {
+			return e, true
+		}
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	if err != nil || media == contentType {
+		return 0, false
+	}
+	return encodingOf(media)
+}
+
+func (r *Receiver) writeHTTP(w http.ResponseWriter, c *call, a answer) {
+	h := w.Header()
+	h["Content-Type"] = []string{contentTypes[c.encoding]}
+	known := answers[a.outcome]
+	var body []byte
+	switch {
+	case known.http != http.StatusOK:
+		body = marshalStatus(statusOf(a, r.cfg.RetryDelay), c.encoding)
+	case c.encoding == JSON:
+		body = exportResponseJSON(c.signal, a)
+	default:
+		body = exportResponse(a)
+	}
+	if known.retry {
+		h.Set("Retry-After", strconv.Itoa(int((r.cfg.RetryDelay+time.Second-1)/time.Second)))
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(known.http)
+	w.Write(body)
+}

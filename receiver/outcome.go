@@ -1,0 +1,63 @@
+package receiver
+
+import (
+	"fmt"
+	"net/http"
+
+	"google.golang.org/grpc/codes"
+)
+
+// Outcome says how a request ended.
+type Outcome uint8
+
+// The outcomes. Each is answered with one HTTP status and one gRPC code.
+const (
+	Accepted    Outcome = iota // published, or empty
+	Partial                    // some items rejected, the rest published
+	Malformed                  // not OTLP; never to be retried
+	TooLarge                   // over a size limit; never to be retried
+	Unsupported                // a content type or encoding that is not spoken here
+	Overloaded                 // a bound on requests or bytes in flight; retry later
+	Unpublished                // the publisher did not confirm in time; retry later
+	Gone                       // the sender went away or its body stopped; retry if it is still there
+	Panicked                   // a fault of ours
+	outcomes    = iota
+)
+
+// answers holds for each outcome its name and codes. A 500 is for panics alone: senders drop data on it.
+var answers = [outcomes]struct {
+	name  string
+	http  int
+	grpc  codes.Code
+	retry bool
+}{
+	Accepted:    {"accepted", http.StatusOK, codes.OK, false},
+	Partial:     {"partial", http.StatusOK, codes.OK, false},
+	Malformed:   {"malformed", http.StatusBadRequest, codes.InvalidArgument, false},
+	TooLarge:    {"too_large", http.StatusRequestEntityTooLarge, codes.ResourceExhausted, false},
+	Unsupported: {"unsupported", http.StatusUnsupportedMediaType, codes.Unimplemented, false},
+	Overloaded:  {"overloaded", http.StatusServiceUnavailable, codes.Unavailable, true},
+	Unpublished: {"unpublished", http.StatusServiceUnavailable, codes.Unavailable, true},
+	Gone:        {"gone", http.StatusServiceUnavailable, codes.Unavailable, true},
+	Panicked:    {"panicked", http.StatusInternalServerError, codes.Internal, false},
+}
+
+// String is the outcome in lower case, for metrics and logs.
+func (o Outcome) String() string {
+	if int(o) < len(answers) {
+		return answers[o].name
+	}
+	return fmt.Sprintf("outcome(%d)", o)
+}
+
+// fault is an error that knows how it is answered; its text goes to the sender.
+type fault struct {
+	outcome Outcome
+	text    string
+}
+
+func (f *fault) Error() string { return f.text }
+
+func faultf(o Outcome, format string, args ...any) *fault {
+	return &fault{outcome: o, text: fmt.Sprintf(format, args...)}
+}

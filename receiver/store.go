@@ -1,0 +1,165 @@
+package receiver
+
+import (
+	"context"
+	"fmt"
+
+	"tailweir/otlp"
+)
+
+// maxPooledItems is the largest payload whose scan tables are kept for the next request.
+const maxPooledItems = 1 << 14
+
+// store scans the payload and publishes what of it can be stored.
+func (c *call) store(parent context.Context, payload []byte) (answer, error) {
+	p := c.r.payloads.Get().(*otlp.Payload)
+	if err := p.Scan(c.signal, payload); err != nil {
+		return answer{}, faultf(Malformed, "%v", err)
+	}
+	if p.Len() == 0 {
+		return answer{outcome: Accepted}, nil
+	}
+	ctx, cancel := c.publishContext(parent)
+	defer cancel()
+	a, err := c.send(ctx, p, payload)
+	if err != nil {
+		return answer{}, c.publishFault(parent, err)
+	}
+	if p.Len() <= maxPooledItems {
+		_ = p.Scan(c.signal, nil) // lets go of the payload's bytes; nothing is valid OTLP
+		c.r.payloads.Put(p)
+	}
+	return a, nil
+}
+
+// publishFault says whether it was the sender or the publisher that ended it.
+func (c *call) publishFault(parent context.Context, err error) error {
+	if f, ok := err.(*fault); ok {
+		return f
+	}
+	if parent.Err() != nil {
+		return faultf(Gone, "publish %s: %v", c.signal, err)
+	}
+	c.r.failures.add("publish", err)
+	return faultf(Unpublished, "publish %s: %v", c.signal, err)
+}
+
+// send publishes the scanned payload: as it came if it can be, else what is valid of it in as many messages as
+// it takes.
+func (c *call) send(ctx context.Context, p *otlp.Payload, payload []byte) (answer, error) {
+	data, packed := payload, c.gzip && c.encoding != JSON
+	if packed {
+		data = c.wire.b
+	}
+	invalid := invalidSpans(p)
+	if invalid == 0 && len(data) <= c.r.cfg.MaxMessage {
+		return answer{outcome: Accepted, accepted: p.Len()}, c.publish(ctx, data, packed)
+	}
+	return c.sendParts(ctx, p, invalid)
+}
+
+// sendParts drops the invalid spans and publishes the rest, split, uncompressed. The parts go one after the other:
+// there are at most seven at the default limits, and memory is what is scarce for requests of this size. If one
+// fails the sender repeats them all; parts are the same every time, so the repeated ones are known as duplicates.
+func (c *call) sendParts(ctx context.Context, p *otlp.Payload, invalid int) (answer, error) {
+	total := p.Len()
+	if invalid > 0 {
+		if err := c.reserve(int64(len(p.Bytes()))); err != nil {
+			return answer{}, err
+		}
+		valid := otlp.Select(p, func(i int32) bool { return p.Span(i).Valid() })
+		if err := p.Scan(c.signal, valid); err != nil {
+			return answer{}, fmt.Errorf("scan valid spans: %w", err)
+		}
+	}
+	tooLarge, err := c.sendSplit(ctx, p)
+	if err != nil {
+		return answer{}, err
+	}
+	rejected := invalid + tooLarge
+	if rejected == 0 {
+		return answer{outcome: Accepted, accepted: total}, nil
+	}
+	text := rejection(c.signal, invalid, tooLarge, c.r.cfg.MaxMessage)
+	return answer{outcome: Partial, accepted: total - rejected, rejected: rejected, text: text}, nil
+}
+
+// sendSplit publishes p in parts and returns the number of items that no message holds.
+func (c *call) sendSplit(ctx context.Context, p *otlp.Payload) (tooLarge int, err error) {
+	if p.Len() == 0 {
+		return 0, nil
+	}
+	size := int64(len(p.Bytes()))
+	if err := c.reserve(size); err != nil {
+		return 0, err
+	}
+	parts, large := otlp.Split(p, c.r.cfg.MaxMessage)
+	for _, part := range parts {
+		size -= int64(len(part))
+	}
+	if size < 0 { // large resource headers are repeated in every part
+		if err := c.reserve(-size); err != nil {
+			return 0, err
+		}
+	}
+	for _, part := range parts {
+		if err := c.publish(ctx, part, false); err != nil {
+			return 0, err
+		}
+	}
+	return len(large), nil
+}
+
+// publish sends one message. While it has not returned nil the buffers count as lent.
+func (c *call) publish(ctx context.Context, data []byte, packed bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	attrs := make(map[string]string, 3)
+	attrs[otlp.AttrType] = c.signal.EventType()
+	attrs[otlp.AttrContentType] = otlp.ContentTypeProtobuf
+	if packed {
+		attrs[otlp.AttrContentEncoding] = otlp.EncodingGzip
+	}
+	c.lent = true
+	if err := c.r.pub.Publish(ctx, data, attrs); err != nil {
+		return err
+	}
+	c.lent = false
+	c.r.counters.messages.Add(1)
+	c.r.counters.messageBytes.Add(uint64(len(data)))
+	return nil
+}
+
+// invalidSpans counts the spans without a valid trace id and span id. Log records need neither.
+func invalidSpans(p *otlp.Payload) int {
+	if p.Signal() != otlp.Traces {
+		return 0
+	}
+	n := 0
+	for i := range int32(p.Len()) {
+		if !p.Span(i).Valid() {
+			n++
+		}
+	}
+	return n
+}
+
+func rejection(s otlp.Signal, invalid, tooLarge, limit int) string {
+	switch items := itemName(s); {
+	case tooLarge == 0:
+		return fmt.Sprintf("%d %s without a valid trace id and span id", invalid, items)
+	case invalid == 0:
+		return fmt.Sprintf("%d %s larger than %d bytes with resource and scope, the limit of one message", tooLarge, items, limit)
+	default:
+		return fmt.Sprintf("%d %s without a valid trace id and span id; %d larger than %d bytes with resource and scope, the limit of one message",
+			invalid, items, tooLarge, limit)
+	}
+}
+
+func itemName(s otlp.Signal) string {
+	if s == otlp.Logs {
+		return "log records"
+	}
+	return "spans"
+}
