@@ -1,0 +1,150 @@
+package exporter
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/code"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	grpcgzip "google.golang.org/grpc/encoding/gzip"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"tailweir/otlp"
+)
+
+const (
+	userAgent = "tailweir"
+
+	methodTraces = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+	methodLogs   = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+)
+
+// rawCodec hands encoded messages through, so that a payload is not decoded only to be encoded again.
+// Requests are []byte, answers *[]byte.
+type rawCodec struct{}
+
+// Name is the content subtype; the backend sees ordinary protobuf.
+func (rawCodec) Name() string { return "proto" }
+
+func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
+	b, ok := v.([]byte)
+	if !ok {
+		return nil, fmt.Errorf("marshal %T: want encoded bytes", v)
+	}
+	return mem.BufferSlice{mem.SliceBuffer(b)}, nil
+}
+
+func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	b, ok := v.(*[]byte)
+	if !ok {
+		return fmt.Errorf("unmarshal into %T: want a byte slice", v)
+	}
+	*b = data.Materialize()
+	return nil
+}
+
+// grpcSender speaks OTLP/gRPC over one connection.
+type grpcSender struct {
+	conn     *grpc.ClientConn
+	endpoint string
+	headers  metadata.MD
+	gzip     bool
+}
+
+func newGRPCSender(c OTLPConfig, t targets, tlsConfig *tls.Config) (*grpcSender, error) {
+	s := &grpcSender{endpoint: "grpc://" + t.grpc, headers: metadata.New(c.Headers), gzip: c.Compression == CompressionGzip}
+	creds := insecure.NewCredentials()
+	if t.secure {
+		s.endpoint = "grpcs://" + t.grpc
+		creds = credentials.NewTLS(tlsConfig)
+	}
+	call := []grpc.CallOption{grpc.ForceCodecV2(rawCodec{})}
+	if s.gzip {
+		call = append(call, grpc.UseCompressor(grpcgzip.Name))
+	}
+	reconnect := backoff.DefaultConfig
+	reconnect.BaseDelay, reconnect.MaxDelay = c.InitialBackoff, c.MaxBackoff
+	conn, err := grpc.NewClient("dns:///"+t.grpc,
+		grpc.WithTransportCredentials(creds),
+		grpc.WithDefaultCallOptions(call...),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: c.Timeout}),
+		// Finds a connection whose other side vanished; servers by default allow one ping in 5 minutes.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 5*time.Minute + 10*time.Second, Timeout: 20 * time.Second}),
+		grpc.WithUserAgent(userAgent),
+		grpc.WithDisableServiceConfig(), // it could bring a second retry policy
+		grpc.WithDisableRetry(),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("otlp exporter connection to %s: %w", s.endpoint, err)
+	}
+	s.conn = conn
+	return s, nil
+}
+
+func (s *grpcSender) close() error { return s.conn.Close() }
+
+// encode leaves compression to grpc, which frames what it compresses. Uncompressed bytes are copied: grpc
+// may still be writing them when a cancelled attempt returns, and the batch is the caller's by then.
+func (s *grpcSender) encode(payload []byte) ([]byte, error) {
+	if s.gzip {
+		return payload, nil
+	}
+	return bytes.Clone(payload), nil
+}
+
+func (s *grpcSender) attempt(ctx context.Context, signal otlp.Signal, body []byte) (*PartialError, *fault) {
+	method := methodTraces
+	if signal == otlp.Logs {
+		method = methodLogs
+	}
+	var answer []byte
+	err := s.conn.Invoke(metadata.NewOutgoingContext(ctx, s.headers), method, body, &answer)
+	if err != nil {
+		return nil, codeFault(s.endpoint, err)
+	}
+	return partialSuccess(signal, answer, false), nil
+}
+
+// codeFault follows the OTLP specification, "Failures" of OTLP/gRPC: these codes are retried,
+// RESOURCE_EXHAUSTED only when the backend says by RetryInfo that it will recover, nothing else.
+func codeFault(endpoint string, err error) *fault {
+	st := status.Convert(err)
+	wait, hasWait := retryInfo(st)
+	f := &fault{endpoint: endpoint, code: codeName(st.Code()), msg: clip(st.Message()), wait: wait}
+	switch st.Code() {
+	case codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.OutOfRange, codes.Unavailable, codes.DataLoss:
+		f.transient = true
+	case codes.ResourceExhausted:
+		f.transient, f.tooLarge = hasWait, !hasWait
+	}
+	return f
+}
+
+func retryInfo(st *status.Status) (wait time.Duration, ok bool) {
+	for _, d := range st.Details() {
+		if info, is := d.(*errdetails.RetryInfo); is {
+			return max(0, info.GetRetryDelay().AsDuration()), true
+		}
+	}
+	return 0, false
+}
+
+// codeName is the specification's spelling, RESOURCE_EXHAUSTED, which people search for.
+func codeName(c codes.Code) string {
+	if name, ok := code.Code_name[int32(c)]; ok {
+		return name
+	}
+	return strings.ToUpper(c.String())
+}

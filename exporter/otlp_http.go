@@ -1,0 +1,180 @@
+package exporter
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"tailweir/otlp"
+)
+
+const (
+	// maxResponse bounds what is read of an answer, as the OTLP specification recommends (4 MiB).
+	maxResponse = 4 << 20
+
+	mediaProtobuf = otlp.ContentTypeProtobuf
+	mediaJSON     = "application/json"
+)
+
+// httpSender speaks OTLP/HTTP with protobuf bodies.
+type httpSender struct {
+	client       *http.Client
+	traces, logs *url.URL
+	headers      map[string]string
+	gzip         bool
+	writers      sync.Pool // *gzip.Writer: 800 KB each, so they are reused
+}
+
+func newHTTPSender(c OTLPConfig, t targets, tlsConfig *tls.Config) *httpSender {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = tlsConfig
+	transport.ForceAttemptHTTP2 = true
+	transport.MaxIdleConnsPerHost = c.Concurrency
+	transport.DisableCompression = true // answers are a few bytes
+	return &httpSender{
+		client: &http.Client{
+			Transport: transport,
+			// A redirect would turn POST into GET or carry credentials to another host.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		traces:  t.traces,
+		logs:    t.logs,
+		headers: c.Headers,
+		gzip:    c.Compression == CompressionGzip,
+	}
+}
+
+func (s *httpSender) close() error {
+	s.client.CloseIdleConnections()
+	return nil
+}
+
+func (s *httpSender) encode(payload []byte) ([]byte, error) {
+	if !s.gzip {
+		// An attempt that was cut short may go on reading for a moment; the batch is the caller's by then.
+		return bytes.Clone(payload), nil
+	}
+	out := bytes.NewBuffer(make([]byte, 0, len(payload)/4+64))
+	w, _ := s.writers.Get().(*gzip.Writer)
+	if w == nil {
+		w = gzip.NewWriter(out)
+	} else {
+		w.Reset(out)
+	}
+	defer s.writers.Put(w)
+	if _, err := w.Write(payload); err != nil {
+		return nil, fmt.Errorf("compress payload: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("compress payload: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+func (s *httpSender) attempt(ctx context.Context, signal otlp.Signal, body []byte) (*PartialError, *fault) {
+	target := s.traces
+	if signal == otlp.Logs {
+		target = s.logs
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, &fault{endpoint: display(target), code: "bad request", msg: "endpoint is not usable"}
+	}
+	for k, v := range s.headers {
+		if http.CanonicalHeaderKey(k) == "Host" {
+			req.Host = v
+			continue
+		}
+		req.Header.Set(k, v)
+	}
+	req.Header.Set("Content-Type", mediaProtobuf)
+	if s.gzip {
+		req.Header.Set("Content-Encoding", "gzip")
+	}
+	if req.Header.Get("User-Agent") == "" {
+		req.Header.Set("User-Agent", userAgent)
+	}
+	res, err := s.client.Do(req)
+	if err != nil {
+		return nil, networkFault(target, err)
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxResponse))
+	media, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
+	if res.StatusCode/100 != 2 {
+		return nil, statusFault(target, res, media, answer)
+	}
+	if err != nil {
+		// The rejected count may have been in the part that did not arrive.
+		return nil, networkFault(target, err)
+	}
+	return partialSuccess(signal, answer, media == mediaJSON), nil
+}
+
+// statusFault follows the OTLP specification, "Failures": 429, 502, 503 and 504 are retried, nothing else.
+func statusFault(target *url.URL, res *http.Response, media string, body []byte) *fault {
+	f := &fault{
+		endpoint: display(target),
+		code:     strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode),
+		msg:      clip(statusMessage(media, body)),
+		tooLarge: res.StatusCode == http.StatusRequestEntityTooLarge,
+	}
+	switch res.StatusCode {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		f.transient = true
+		f.wait = retryAfter(res.Header.Get("Retry-After"), time.Now())
+	}
+	return f
+}
+
+// statusMessage reads the Status message that OTLP asks for, or whatever text a proxy answered.
+func statusMessage(media string, body []byte) string {
+	switch media {
+	case mediaProtobuf, "application/x-protobuf":
+		var st statuspb.Status
+		if proto.Unmarshal(body, &st) == nil {
+			return st.GetMessage()
+		}
+		return ""
+	case mediaJSON:
+		var st struct {
+			Message string `json:"message"`
+		}
+		if json.Unmarshal(body, &st) == nil && st.Message != "" {
+			return st.Message
+		}
+	}
+	return string(body)
+}
+
+// retryAfter reads both forms of RFC 9110, 10.2.3: seconds, or a date. 0 when absent, past or not understood.
+func retryAfter(value string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if date, err := http.ParseTime(value); err == nil {
+		return max(0, date.Sub(now))
+	}
+	return 0
+}
+
+func networkFault(target *url.URL, err error) *fault {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err // the outer text repeats the URL with its query
+	}
+	return &fault{endpoint: display(target), code: "network", msg: clip(err.Error()), transient: true, cause: err}
+}
