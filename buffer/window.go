@@ -1,0 +1,235 @@
+// Package buffer is the window: it gathers the facts of each trace and releases each trace exactly once, in event time.
+//
+// The window holds facts, a few dozen bytes a fragment, never spans; the payloads stay with whoever received them. Time is
+// Pub/Sub's publish time: a trace's deadline follows from the publish times of its facts alone, and the trace is released
+// when the watermark that the caller passes in has gone beyond it. So an hour of backlog, replayed in minutes and out of
+// order, is released as it would have been live. The package does no I/O, starts no goroutine and reads no clock.
+package buffer
+
+import (
+	"bytes"
+	"cmp"
+	"container/heap"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"tailweir/otlp"
+	"tailweir/sampler"
+)
+
+// Stamp is a Pub/Sub publish time in milliseconds since the Unix epoch, the unit in which facts travel between workers.
+type Stamp int64
+
+// StampOf returns t as a Stamp, truncated to the millisecond.
+func StampOf(t time.Time) Stamp { return Stamp(t.UnixMilli()) }
+
+// Add returns s moved by d, truncated to the millisecond.
+func (s Stamp) Add(d time.Duration) Stamp { return s + Stamp(d.Milliseconds()) }
+
+// Sub returns the distance from t to s.
+func (s Stamp) Sub(t Stamp) time.Duration { return time.Duration(s-t) * time.Millisecond }
+
+// Config sets the window's deadlines and budgets. A trace's deadline is
+//
+//	min(first + MaxAge, root seen ? last + Settle : last + Idle)
+//
+// over the publish times of its facts.
+type Config struct {
+	Settle    time.Duration // quiet time after the root was seen; default 10 s: above the SDKs' batch delay of 5 s plus an asynchronous tail
+	Idle      time.Duration // quiet time without a root; default 15 s
+	MaxAge    time.Duration // the longest a trace is gathered; default 60 s
+	MaxTraces int           // open traces; default 500,000
+	MaxBytes  int64         // memory of the facts; default 256 MiB
+}
+
+// Defaults returns c with every zero field set to its default.
+func (c Config) Defaults() Config {
+	c.Settle = cmp.Or(c.Settle, 10*time.Second)
+	c.Idle = cmp.Or(c.Idle, 15*time.Second)
+	c.MaxAge = cmp.Or(c.MaxAge, 60*time.Second)
+	c.MaxTraces = cmp.Or(c.MaxTraces, 500_000)
+	c.MaxBytes = cmp.Or(c.MaxBytes, 256<<20)
+	return c
+}
+
+// Validate reports every impossible setting of a Config that has its defaults, one line each.
+func (c Config) Validate() []string {
+	var faults []string
+	say := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Sprintf(format, args...))
+		}
+	}
+	say(c.Settle < time.Millisecond, "settle (%s) must be at least 1ms", c.Settle)
+	say(c.Idle < c.Settle, "idle (%s) must not be below settle (%s): a trace without its root would be decided sooner than one with it", c.Idle, c.Settle)
+	say(c.MaxAge < c.Idle, "max_age (%s) must not be below idle (%s)", c.MaxAge, c.Idle)
+	say(c.MaxTraces < 1, "max_traces (%d) must be at least 1", c.MaxTraces)
+	say(c.MaxBytes < 1<<16, "max_bytes (%d) must be at least 64 KiB", c.MaxBytes)
+	return faults
+}
+
+// Reason says why a trace was released.
+type Reason uint8
+
+const (
+	Settled Reason = iota + 1 // its root was seen, then it was quiet for Settle
+	Idle                      // no root, quiet for Idle
+	Expired                   // MaxAge since its first fact
+	Evicted                   // the window was full and this trace the coldest: decided early, on what was known
+	Drained                   // the process was asked to decide everything now
+	Orphan                    // only log records were ever seen, for MaxAge; the release does not bind spans that come later
+)
+
+// String returns the reason as it is shown and logged, in lower case.
+func (r Reason) String() string {
+	names := [...]string{"", "settled", "idle", "expired", "evicted", "drained", "orphan"}
+	if int(r) < len(names) {
+		return names[r]
+	}
+	return fmt.Sprintf("reason %d", uint8(r))
+}
+
+// Fact is what one message says about one trace.
+type Fact struct {
+	Message uint64 // identity of the message: the hash of its uncompressed payload
+	Publish Stamp
+	Facts   sampler.Facts
+}
+
+// Release is a trace that has left the window.
+type Release struct {
+	Trace    otlp.TraceID
+	Deadline Stamp
+	Facts    sampler.Facts // merged over the facts that were in time
+	Late     int           // facts that came after the deadline so far; they follow the decision and do not shape it
+	Reason   Reason
+}
+
+// Open is a trace that is still being gathered, as shown to people.
+type Open struct {
+	Trace    otlp.TraceID
+	First    Stamp // its earliest fact
+	Deadline Stamp
+	Facts    sampler.Facts
+}
+
+// Window gathers facts. Use New. It is not safe for concurrent use; memory is bounded by Config.MaxTraces and MaxBytes.
+type Window struct {
+	cfg    Config
+	traces *simplelru.LRU[otlp.TraceID, *trace]
+	queue  deadlines // the same traces as in the LRU, by deadline
+	bytes  int64
+}
+
+// New returns an empty window. Its Config must have its defaults and be valid.
+func New(cfg Config) *Window {
+	lru, err := simplelru.NewLRU[otlp.TraceID, *trace](cfg.MaxTraces+1, nil) // one above: the window evicts, never the list by itself
+	if err != nil {
+		panic(fmt.Sprintf("buffer: New: %v", err)) // only a size below 1, which Validate refuses
+	}
+	return &Window{cfg: cfg, traces: lru}
+}
+
+// Add puts a fact to its trace. The same message counts once, with its earliest publish time. Traces that have to
+// leave early because a budget is full are passed to evict, coldest first, before Add returns.
+func (w *Window) Add(id otlp.TraceID, f Fact, evict func(Release)) {
+	t, known := w.traces.Get(id)
+	if !known {
+		t = &trace{id: id}
+		w.traces.Add(id, t)
+		w.bytes += traceBytes
+	}
+	before := cap(t.facts)
+	t.add(f, &w.cfg)
+	w.bytes += int64(cap(t.facts)-before) * factBytes
+	switch {
+	case !known:
+		t.key = t.deadline
+		heap.Push(&w.queue, t)
+	case t.deadline < t.key: // a later deadline is seen to when the old one comes up: most facts push it out
+		t.key = t.deadline
+		heap.Fix(&w.queue, t.at)
+	}
+	for w.traces.Len() > w.cfg.MaxTraces || (w.bytes > w.cfg.MaxBytes && w.traces.Len() > 1) {
+		_, coldest, _ := w.traces.GetOldest()
+		w.remove(coldest)
+		evict(coldest.release(Evicted))
+	}
+}
+
+// Advance releases every trace whose deadline is at or before the watermark, in the order (deadline, trace id).
+func (w *Window) Advance(watermark Stamp, release func(Release)) {
+	for len(w.queue) > 0 && w.queue[0].key <= watermark {
+		t := w.queue[0]
+		if t.key != t.deadline {
+			t.key = t.deadline
+			heap.Fix(&w.queue, 0)
+			continue
+		}
+		w.remove(t)
+		release(t.release(t.reason(&w.cfg)))
+	}
+}
+
+// Drain releases everything, in the order (deadline, trace id), with the reason Drained.
+func (w *Window) Drain(release func(Release)) {
+	all := w.sorted()
+	for _, t := range all {
+		w.remove(t)
+		release(t.release(Drained))
+	}
+}
+
+// Len returns the number of open traces and Bytes the memory charged for them.
+func (w *Window) Len() int { return w.traces.Len() }
+
+// Bytes returns the memory charged for the open traces.
+func (w *Window) Bytes() int64 { return w.bytes }
+
+// Next returns up to limit open traces, those with the earliest deadlines first. It sorts a copy: for people, not for loops.
+func (w *Window) Next(limit int) []Open {
+	all := w.sorted()
+	out := make([]Open, 0, min(limit, len(all)))
+	for _, t := range all[:min(limit, len(all))] {
+		r := t.release(0)
+		out = append(out, Open{Trace: t.id, First: t.begin(), Deadline: t.deadline, Facts: r.Facts})
+	}
+	return out
+}
+
+func (w *Window) sorted() []*trace {
+	all := slices.Clone(w.queue)
+	slices.SortFunc(all, func(a, b *trace) int {
+		return cmp.Or(cmp.Compare(a.deadline, b.deadline), bytes.Compare(a.id[:], b.id[:]))
+	})
+	return all
+}
+
+func (w *Window) remove(t *trace) {
+	w.traces.Remove(t.id)
+	heap.Remove(&w.queue, t.at)
+	w.bytes -= traceBytes + int64(cap(t.facts))*factBytes
+}
+
+// deadlines is a heap by (key, trace id). The key is a lower bound of the deadline, made exact when it comes up.
+type deadlines []*trace
+
+func (q deadlines) Len() int { return len(q) }
+func (q deadlines) Less(i, j int) bool {
+	if q[i].key != q[j].key {
+		return q[i].key < q[j].key
+	}
+	return bytes.Compare(q[i].id[:], q[j].id[:]) < 0
+}
+func (q deadlines) Swap(i, j int) { q[i], q[j] = q[j], q[i]; q[i].at, q[j].at = i, j }
+func (q *deadlines) Push(x any)   { t := x.(*trace); t.at = len(*q); *q = append(*q, t) }
+func (q *deadlines) Pop() any {
+	old := *q
+	t := old[len(old)-1]
+	old[len(old)-1] = nil
+	*q = old[:len(old)-1]
+	return t
+}

@@ -1,0 +1,231 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tailweir/buffer"
+	"tailweir/sampler"
+)
+
+// SoloConfig configures a Solo.
+type SoloConfig struct {
+	Policies *sampler.Policies
+	Window   buffer.Config
+	Slack    time.Duration // least distance of the watermark from the newest publish time; default 3 s
+	History  int           // decided traces remembered, about 150 B each; default 200,000
+	Delay    time.Duration // no decision for so long after Run begins, so that the redeliveries of a killed predecessor are in; default 0
+	// Tick publishes an empty message to the payload topic. It is called when traces wait and no message came for 1 s:
+	// event time goes on in silence, but not when deliveries stop. May be nil where something else publishes.
+	Tick func(context.Context) error
+}
+
+// Solo is the sequencer of a lone worker. Use NewSolo. All methods are safe for concurrent use.
+type Solo struct {
+	cfg   SoloConfig
+	in    chan Facts
+	drain chan chan struct{}
+
+	mu        sync.Mutex // guards all below
+	window    *buffer.Window
+	watermark buffer.Watermark
+	history   *sampler.History
+	pending   []Decision // made, not yet handed to apply
+	heard     time.Time  // when the last message came
+	late      int64
+}
+
+// decideEvery is how often the window is looked at; the finest grain of a decision's latency.
+const decideEvery = 100 * time.Millisecond
+
+// silence is how long no message comes before a tick is published; below it a tick would only be paid for.
+const silence = time.Second
+
+// NewSolo returns a sequencer with an empty window. Its Window must be valid.
+func NewSolo(cfg SoloConfig) *Solo {
+	cfg.Slack = cmp.Or(cfg.Slack, 3*time.Second)
+	cfg.History = cmp.Or(cfg.History, 200_000)
+	cfg.Window = cfg.Window.Defaults()
+	return &Solo{
+		cfg:       cfg,
+		in:        make(chan Facts, 256),
+		drain:     make(chan chan struct{}),
+		window:    buffer.New(cfg.Window),
+		watermark: buffer.Watermark{Slack: cfg.Slack, Margin: 500 * time.Millisecond},
+		history:   sampler.NewHistory(cfg.History),
+	}
+}
+
+// Send hands the facts of one message over. It blocks while the sequencer is behind and returns ctx's error when ctx ends.
+func (s *Solo) Send(ctx context.Context, f Facts) error {
+	select {
+	case s.in <- f:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Run gathers and decides until ctx is done. It calls apply with the decisions in the order (deadline, trace id), from one
+// goroutine; apply must not call Send.
+func (s *Solo) Run(ctx context.Context, apply func([]Decision)) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.decide(ctx, apply) })
+	if s.cfg.Tick != nil {
+		g.Go(func() error { return s.tick(ctx) })
+	}
+	return g.Wait()
+}
+
+func (s *Solo) decide(ctx context.Context, apply func([]Decision)) error {
+	ticker := time.NewTicker(decideEvery)
+	defer ticker.Stop()
+	begin := time.Now().Add(s.cfg.Delay)
+	for {
+		select {
+		case f := <-s.in:
+			apply(s.gather(f))
+		case now := <-ticker.C:
+			if !now.Before(begin) {
+				apply(s.advance(now))
+			}
+		case done := <-s.drain:
+			apply(s.drainAll())
+			close(done)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// Drain decides every trace in the window now, with the reason drained, and returns when the decisions were applied. No
+// Send may be running or follow. It needs a running Run.
+func (s *Solo) Drain(ctx context.Context) error {
+	done := make(chan struct{})
+	select {
+	case s.drain <- done:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// gather adds a message's facts to the window and returns the decisions that this caused: traces evicted early, and
+// again the decision of a trace that was already decided, for a holder that no longer knows it.
+func (s *Solo) gather(f Facts) []Decision {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.heard = now
+	s.watermark.Observe(f.Publish, now, f.First)
+	for i := range f.Fragments {
+		x := &f.Fragments[i]
+		if d, known := s.history.Get(x.Trace); known {
+			s.late++
+			s.pending = append(s.pending, Decision{Trace: x.Trace, Decision: d})
+			continue
+		}
+		s.window.Add(x.Trace, buffer.Fact{Message: f.Message, Publish: f.Publish, Facts: x.Facts}, s.releaseLocked)
+	}
+	return s.takeLocked()
+}
+
+func (s *Solo) advance(now time.Time) []Decision {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.window.Advance(s.watermark.At(now), s.releaseLocked)
+	return s.takeLocked()
+}
+
+func (s *Solo) drainAll() []Decision {
+	var all []Decision
+	for {
+		select {
+		case f := <-s.in:
+			all = append(all, s.gather(f)...)
+			continue
+		default:
+		}
+		break
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.window.Drain(s.releaseLocked)
+	return append(all, s.takeLocked()...)
+}
+
+func (s *Solo) releaseLocked(r buffer.Release) {
+	d := Decision{Trace: r.Trace, Deadline: r.Deadline, Reason: r.Reason}
+	s.late += int64(r.Late)
+	if d.Binding() {
+		d.Decision = s.cfg.Policies.Decide(r.Trace, &r.Facts)
+		s.history.Put(r.Trace, d.Decision)
+	}
+	s.pending = append(s.pending, d)
+}
+
+func (s *Solo) takeLocked() []Decision {
+	out := s.pending
+	s.pending = nil
+	return out
+}
+
+// tick publishes a tick for each second of silence while traces wait. A publish that fails is repeated a second later:
+// until then nothing can be decided anyway, since the queue is away.
+func (s *Solo) tick(ctx context.Context) error {
+	ticker := time.NewTicker(silence)
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			s.mu.Lock()
+			quiet := s.window.Len() > 0 && now.Sub(s.heard) >= silence
+			s.mu.Unlock()
+			if quiet {
+				attempt, cancel := context.WithTimeout(ctx, 5*silence)
+				_ = s.cfg.Tick(attempt) // the publisher counts and logs its own failures
+				cancel()
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// State is the sequencer as shown to people and metrics.
+type State struct {
+	Traces, MaxTraces int
+	Bytes, MaxBytes   int64
+	Newest            buffer.Stamp  // greatest publish time seen; 0 before the first message
+	Lag               time.Duration // how far the watermark is behind Newest
+	History           int           // decided traces remembered
+	Late              int64         // facts that came after their trace's deadline or decision
+}
+
+// State returns the sequencer's state now.
+func (s *Solo) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return State{
+		Traces: s.window.Len(), MaxTraces: s.cfg.Window.MaxTraces,
+		Bytes: s.window.Bytes(), MaxBytes: s.cfg.Window.MaxBytes,
+		Newest: s.watermark.Newest(), Lag: s.watermark.Lag(time.Now()),
+		History: s.history.Len(), Late: s.late,
+	}
+}
+
+// Next returns up to limit undecided traces, those with the earliest deadlines first. It copies and sorts: for people.
+func (s *Solo) Next(limit int) []buffer.Open {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.window.Next(limit)
+}

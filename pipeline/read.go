@@ -1,0 +1,195 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"runtime/debug"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/cespare/xxhash/v2"
+	"github.com/klauspost/compress/gzip"
+
+	"tailweir/buffer"
+	"tailweir/otlp"
+	"tailweir/sampler"
+)
+
+// Attributes of a dead letter, beside those the message came with.
+const (
+	AttrReason = "tailweir.reason" // one of the reasons below
+	AttrError  = "tailweir.error"  // what went wrong, at most 1,000 bytes
+)
+
+// Reasons for a dead letter.
+const (
+	ReasonUndecodable = "undecodable" // not an OTLP payload, or not what its attributes say
+	ReasonPanic       = "panic"       // reading it made the worker panic
+	ReasonInvalidID   = "invalid_id"  // spans without a trace id
+	ReasonRejected    = "rejected"    // the backend will never take it
+)
+
+// reading is what a reader found in a delivery.
+type reading struct {
+	id        identity
+	publish   buffer.Stamp
+	index     *otlp.Index
+	count     Count // spans and log records; traces are counted when they begin
+	fragments []found
+}
+
+type found struct {
+	trace otlp.TraceID
+	first int32
+	count Count
+	facts sampler.Facts
+}
+
+func (r reading) items() int { return int(r.count.Spans + r.count.Logs) }
+
+// reader reads deliveries, one at a time; it is pooled for its buffers.
+type reader struct {
+	payload  otlp.Payload
+	observer *sampler.Observer
+	gzip     *gzip.Reader
+	max      int
+}
+
+func newReader(cfg *Config) *reader {
+	return &reader{observer: cfg.Policies.NewObserver(), max: cfg.MaxInflated}
+}
+
+// read inflates, scans and folds a delivery without decoding a span. A panic is an error like any other: the payload is
+// at fault, and the worker lives on.
+func (p *Pipeline) read(r *reader, d Delivery) (got reading, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			p.mu.Lock()
+			p.panics++
+			p.mu.Unlock()
+			p.cfg.Log.Error("reading a payload panicked", "message", d.ID, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			err = panicked{v}
+		}
+	}()
+	return r.read(d)
+}
+
+type panicked struct{ value any }
+
+func (e panicked) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+func (r *reader) read(d Delivery) (reading, error) {
+	signal, known := otlp.SignalOf(d.Attributes[otlp.AttrType])
+	if !known || signal == otlp.Metrics {
+		return reading{}, fmt.Errorf("attribute %s is %q, want %q or %q", otlp.AttrType, d.Attributes[otlp.AttrType],
+			otlp.Traces.EventType(), otlp.Logs.EventType())
+	}
+	data, err := r.inflate(d)
+	if err != nil {
+		return reading{}, err
+	}
+	if err := r.payload.Scan(signal, data); err != nil {
+		return reading{}, err
+	}
+	got := reading{
+		id:      identity{hash: xxhash.Sum64(data), size: len(data)},
+		publish: buffer.StampOf(d.Publish),
+		index:   r.payload.Index(),
+	}
+	r.observer.Reset(&r.payload)
+	groups := r.payload.Groups()
+	got.fragments = make([]found, len(groups))
+	for i, g := range groups {
+		f := &got.fragments[i]
+		f.trace, f.first = g.Trace, g.First
+		if signal == otlp.Traces {
+			f.count.Spans = int64(g.Items)
+		} else {
+			f.count.Logs = int64(g.Items)
+		}
+		f.facts = r.observer.Fold(g)
+		got.count.add(f.count)
+	}
+	return got, nil
+}
+
+// inflate returns the payload as the app made it. The result does not alias the reader: it is held for the window.
+func (r *reader) inflate(d Delivery) ([]byte, error) {
+	switch enc := d.Attributes[otlp.AttrContentEncoding]; enc {
+	case "", "identity":
+		return d.Data, nil
+	case otlp.EncodingGzip:
+	default:
+		return nil, fmt.Errorf("attribute %s is %q, want %q or none", otlp.AttrContentEncoding, enc, otlp.EncodingGzip)
+	}
+	if err := r.resetGzip(d.Data); err != nil {
+		return nil, fmt.Errorf("gzip header: %w", err)
+	}
+	var out bytes.Buffer
+	out.Grow(min(r.max, inflatedSize(d.Data)) + bytes.MinRead) // MinRead: ReadFrom would grow a full buffer once more
+	n, err := out.ReadFrom(io.LimitReader(r.gzip, int64(r.max)+1))
+	if err != nil {
+		return nil, fmt.Errorf("gzip body: %w", err)
+	}
+	if n > int64(r.max) {
+		return nil, fmt.Errorf("gzip body: inflates beyond %d bytes", r.max)
+	}
+	return out.Bytes(), nil
+}
+
+func (r *reader) resetGzip(data []byte) (err error) {
+	if r.gzip == nil {
+		r.gzip, err = gzip.NewReader(bytes.NewReader(data))
+		return err
+	}
+	return r.gzip.Reset(bytes.NewReader(data))
+}
+
+// inflatedSize reads the size that a gzip trailer claims (RFC 1952, ISIZE), which is a hint only, and never more than a
+// deflate stream can inflate to (1032:1).
+func inflatedSize(data []byte) int {
+	if len(data) < 18 {
+		return 0
+	}
+	return min(int(binary.LittleEndian.Uint32(data[len(data)-4:])), len(data)*1032)
+}
+
+// bury sends a delivery that cannot be read to the dead-letter topic, as it came, and acks it then.
+func (p *Pipeline) bury(ctx context.Context, d Delivery, cause error) {
+	reason := ReasonUndecodable
+	if errors.As(cause, &panicked{}) {
+		reason = ReasonPanic
+	}
+	p.cfg.Log.Warn("payload dead-lettered", "message", d.ID, "reason", reason, "error", cause)
+	if !p.deadLetter(ctx, d.Data, d.Attributes, reason, cause) {
+		d.Receipt.Nack()
+		return
+	}
+	d.Receipt.Ack()
+	p.mu.Lock()
+	p.buried++
+	p.mu.Unlock()
+}
+
+// deadLetter publishes a dead letter and repeats it until it is durable; false when ctx ended before.
+func (p *Pipeline) deadLetter(ctx context.Context, data []byte, attrs map[string]string, reason string, cause error) bool {
+	all := maps.Clone(attrs)
+	if all == nil {
+		all = map[string]string{}
+	}
+	text := cause.Error()
+	all[AttrReason], all[AttrError] = reason, text[:min(len(text), 1000)]
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		attempt, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		return struct{}{}, p.cfg.Dead.Publish(attempt, data, all)
+	}, backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, next time.Duration) {
+		p.cfg.Log.Error("publishing a dead letter", "error", err, "next_try_in", next)
+	}))
+	return err == nil
+}

@@ -1,0 +1,263 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"tailweir/exporter"
+	"tailweir/otlp"
+	"tailweir/sampler"
+)
+
+// AttrKept is the attribute that an exported log record with a trace id carries: whether its trace was kept.
+const AttrKept = "tailweir.kept"
+
+// departure is what leaves of one trace and one signal at one time: the fragments held when the decision came, or a late
+// one.
+type departure struct {
+	trace     otlp.TraceID
+	fragments []*fragment
+	decision  sampler.Decision
+	reason    string
+	traces    int64 // 1 when the trace itself is accounted for by this departure
+	orphan    bool  // log records without a decision
+	invalid   bool  // not to be exported but dead-lettered: without a trace id
+}
+
+// policy is the name under which the departure is booked.
+func (d *departure) policy() string {
+	if !d.decision.Keep {
+		return PolicyLogs
+	}
+	return d.decision.Policy
+}
+
+// outbox is the departures of one signal that wait for a sender.
+type outbox struct {
+	signal  otlp.Signal
+	waiting []departure
+}
+
+// leaveLocked queues fragments for export, spans and log records apart: they go out in different requests.
+func (p *Pipeline) leaveLocked(d departure) {
+	all := d.fragments
+	for i := range p.outbox {
+		box := &p.outbox[i]
+		d.fragments = nil
+		for _, f := range all {
+			if f.index.Signal() == box.signal {
+				f.state = leaving
+				d.fragments = append(d.fragments, f)
+			}
+		}
+		if len(d.fragments) > 0 {
+			box.waiting = append(box.waiting, d)
+			d.traces = 0 // the trace is accounted for once, by its spans: the traces' box is the first
+		}
+	}
+	p.wakeSender()
+}
+
+func (p *Pipeline) wakeSender() {
+	select {
+	case p.wake <- struct{}{}:
+	default: // every sender is awake or about to be
+	}
+}
+
+func (p *Pipeline) waitingLocked() int {
+	n := 0
+	for i := range p.outbox {
+		n += len(p.outbox[i].waiting)
+	}
+	return n
+}
+
+// send exports departures in batches until ctx is done. What was not confirmed by then is put back, for Release.
+func (p *Pipeline) send(ctx context.Context) error {
+	for {
+		select {
+		case <-p.wake:
+		case <-ctx.Done():
+			return nil
+		}
+		p.linger(ctx)
+		for i := range p.outbox {
+			for ctx.Err() == nil {
+				batch := p.depart(&p.outbox[i])
+				if len(batch) == 0 {
+					break
+				}
+				p.ship(ctx, &p.outbox[i], batch)
+			}
+		}
+	}
+}
+
+// linger lets a batch fill while little is waiting: a request per trace would cost the backend and us many times more.
+func (p *Pipeline) linger(ctx context.Context) {
+	p.mu.Lock()
+	waiting := p.waitingLocked()
+	p.mu.Unlock()
+	if waiting == 0 || waiting > 256 {
+		return
+	}
+	t := time.NewTimer(p.cfg.Linger)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// depart takes the departures of one batch: until BatchBytes are reached, and one at least.
+func (p *Pipeline) depart(box *outbox) []departure {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	size, n := 0, 0
+	for ; n < len(box.waiting) && (n == 0 || size < p.cfg.BatchBytes); n++ {
+		for _, f := range box.waiting[n].fragments {
+			_, b := f.index.SizeGroup(f.first)
+			size += b
+		}
+	}
+	batch := box.waiting[:n:n]
+	box.waiting = box.waiting[n:]
+	if len(box.waiting) == 0 {
+		box.waiting = nil // let go of the array behind it
+	}
+	p.sending += n
+	return batch
+}
+
+// ship exports one batch and settles it, or puts back what was not confirmed before ctx was done.
+func (p *Pipeline) ship(ctx context.Context, box *outbox, batch []departure) {
+	left := p.export(ctx, box.signal, batch)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sending -= len(batch)
+	box.waiting = append(box.waiting, left...)
+	if len(left) > 0 {
+		p.wakeSender()
+	}
+	p.idle.Broadcast()
+}
+
+// export sends departures and settles them by the exporter's answer; it returns those that have none because ctx ended.
+// A batch that is refused for good is sent again in halves, so that only what is at fault becomes a dead letter.
+func (p *Pipeline) export(ctx context.Context, signal otlp.Signal, batch []departure) []departure {
+	if at := firstInvalid(batch); at >= 0 {
+		left := p.discard(ctx, signal, batch[at], ReasonInvalidID, errNoTraceID)
+		return append(left, p.export(ctx, signal, append(batch[:at:at], batch[at+1:]...))...)
+	}
+	if len(batch) == 0 {
+		return nil
+	}
+	err := p.cfg.Exporter.Export(ctx, encode(signal, batch))
+	var permanent *exporter.PermanentError
+	var partial *exporter.PartialError
+	if errors.As(err, &partial) {
+		p.cfg.Log.Warn("a backend refused items without naming them", "signal", signal.String(), "rejected", partial.Rejected, "error", err)
+		p.mu.Lock()
+		p.refused += int64(partial.Rejected)
+		p.mu.Unlock()
+	}
+	switch {
+	case errors.As(err, &permanent):
+		return p.refuse(ctx, signal, batch, permanent)
+	case err == nil || partial != nil:
+		p.finish(batch, Kept)
+		return nil
+	default:
+		return batch
+	}
+}
+
+// refuse settles a batch of which the exporter will never take some. Where the error names the parts, the others are
+// confirmed; where it does not, the batch is sent again in halves, until what is at fault stands alone.
+func (p *Pipeline) refuse(ctx context.Context, signal otlp.Signal, batch []departure, cause *exporter.PermanentError) (left []departure) {
+	switch {
+	case cause.Parts != nil:
+		for i := range batch {
+			if slices.Contains(cause.Parts, i) {
+				left = append(left, p.discard(ctx, signal, batch[i], ReasonRejected, cause)...)
+			} else {
+				p.finish(batch[i:i+1], Kept)
+			}
+		}
+		return left
+	case len(batch) > 1:
+		half := len(batch) / 2
+		left = p.export(ctx, signal, batch[:half:half])
+		return append(left, p.export(ctx, signal, batch[half:])...)
+	default:
+		return p.discard(ctx, signal, batch[0], ReasonRejected, cause)
+	}
+}
+
+var errNoTraceID = errors.New("spans without a trace id: no policy can decide them and no backend takes them")
+
+func firstInvalid(batch []departure) int {
+	for i := range batch {
+		if batch[i].invalid {
+			return i
+		}
+	}
+	return -1
+}
+
+// discard dead-letters one departure, re-encoded with nothing but its own items.
+func (p *Pipeline) discard(ctx context.Context, signal otlp.Signal, d departure, reason string, cause error) []departure {
+	attrs := map[string]string{otlp.AttrType: signal.EventType(), otlp.AttrContentType: otlp.ContentTypeProtobuf}
+	b := encode(signal, []departure{d})
+	p.cfg.Log.Warn("items dead-lettered", "trace", d.trace.String(), "signal", signal.String(), "items", b.Items, "reason", reason, "error", cause)
+	if !p.deadLetter(ctx, b.Payload, attrs, reason, cause) {
+		return []departure{d}
+	}
+	p.finish([]departure{d}, DeadLettered)
+	return nil
+}
+
+// finish gives every fragment of the departures its outcome.
+func (p *Pipeline) finish(batch []departure, o Outcome) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range batch {
+		d := &batch[i]
+		for _, f := range d.fragments {
+			p.settle(f, o, d.policy())
+		}
+		p.ledger.book(o, d.policy(), Count{Traces: d.traces})
+	}
+}
+
+// encode builds the request for departures: bytes as they came, a part for each departure.
+func encode(signal otlp.Signal, batch []departure) *exporter.Batch {
+	b := &exporter.Batch{Signal: signal, Parts: make([]exporter.Part, 0, len(batch))}
+	size := 0
+	for i := range batch {
+		for _, f := range batch[i].fragments {
+			_, n := f.index.SizeGroup(f.first)
+			size += n + 512 // headers and the attribute; append grows it where that is short
+		}
+	}
+	b.Payload = make([]byte, 0, size)
+	for i := range batch {
+		d := &batch[i]
+		part := exporter.Part{Trace: d.trace, Kept: d.decision.Keep && !d.orphan, Policy: d.policy(), Reason: d.reason, Off: len(b.Payload)}
+		var suffix []byte
+		if signal == otlp.Logs && !d.trace.IsZero() && !d.orphan {
+			suffix = otlp.BoolAttributeField(otlp.Logs, AttrKept, d.decision.Keep)
+		}
+		for _, f := range d.fragments {
+			b.Payload = f.index.AppendGroup(b.Payload, f.first, suffix)
+			part.Items += int(f.count.Spans + f.count.Logs)
+		}
+		part.Len = len(b.Payload) - part.Off
+		b.Items += part.Items
+		b.Parts = append(b.Parts, part)
+	}
+	return b
+}

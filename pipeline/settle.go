@@ -1,0 +1,186 @@
+package pipeline
+
+import (
+	"container/heap"
+	"context"
+	"time"
+)
+
+// settle gives a fragment its outcome and settles its message when it was the last one. It is the only place where a
+// held message is acked, nacked or handed back; p.mu must be held.
+//
+//	outcome        its message, once no fragment is open
+//	Kept           ack
+//	Dropped        ack
+//	DeadLettered   ack
+//	Returned       handed back by giveBackLocked, which returns all open fragments of a message at once
+func (p *Pipeline) settle(f *fragment, o Outcome, policy string) {
+	if f.state == closed {
+		return // returned while its export was under way; it will come again
+	}
+	f.state = closed
+	p.ledger.book(o, policy, f.count)
+	m := f.msg
+	m.open--
+	if m.open > 0 || m.gone {
+		return
+	}
+	p.forgetLocked(m)
+	switch o {
+	case Kept, Dropped, DeadLettered:
+		p.settled.Add(m.id, struct{}{})
+		for _, r := range m.receipts {
+			r.Ack()
+		}
+	}
+}
+
+// forgetLocked takes a message out of the hold.
+func (p *Pipeline) forgetLocked(m *message) {
+	m.gone = true
+	delete(p.messages, m.id)
+	p.bytes -= m.charge
+	m.parts = nil // so that the payload is free although the heap still knows the message
+	p.newest.shed(len(p.messages))
+}
+
+// giveBackLocked returns a message with all its open fragments to the queue: at once by nack when delay is zero, else
+// after the delay. Fragments that were settled already are not sent again: when the message returns, their decision is in
+// the history.
+func (p *Pipeline) giveBackLocked(m *message, delay time.Duration) {
+	parts := m.parts
+	p.forgetLocked(m)
+	p.returned.Add(m.id, struct{}{})
+	for _, f := range parts {
+		if f.state == undecided {
+			p.withdrawLocked(f)
+		}
+		if f.state != closed {
+			p.settle(f, Returned, policyNotNamed)
+		}
+	}
+	for _, r := range m.receipts {
+		if delay == 0 {
+			r.Nack()
+		} else {
+			r.HandBack(delay)
+		}
+	}
+}
+
+// withdrawLocked takes an undecided fragment out of its trace.
+func (p *Pipeline) withdrawLocked(f *fragment) {
+	t := p.traces[f.trace]
+	if t == nil {
+		return
+	}
+	for i, g := range t.fragments {
+		if g == f {
+			last := len(t.fragments) - 1
+			t.fragments[i] = t.fragments[last]
+			t.fragments[last] = nil
+			t.fragments = t.fragments[:last]
+			break
+		}
+	}
+	if f.count.Spans > 0 {
+		t.spans--
+		if t.spans == 0 {
+			p.ledger.book(Returned, policyNotNamed, Count{Traces: 1})
+		}
+	}
+	if len(t.fragments) == 0 {
+		delete(p.traces, f.trace)
+	}
+}
+
+// relieve hands the newest messages back to the queue while the hold is above 80 % of its budget, and keeps the oldest:
+// they are the ones whose traces will be decided first, which frees memory. Messages with a fragment on its way out are
+// kept: their export frees them, and would have to be repeated.
+func (p *Pipeline) relieve() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var kept []*message
+	for p.bytes > p.cfg.MaxBytes/10*8 && p.newest.Len() > 0 {
+		m := heap.Pop(&p.newest).(*message)
+		switch {
+		case m.gone:
+		case m.onTheWay():
+			kept = append(kept, m)
+		default:
+			p.giveBackLocked(m, p.cfg.HandBack)
+		}
+	}
+	for _, m := range kept {
+		heap.Push(&p.newest, m)
+	}
+}
+
+func (m *message) onTheWay() bool {
+	for _, f := range m.parts {
+		if f.state == leaving {
+			return true
+		}
+	}
+	return false
+}
+
+// Quiesce waits until no delivery is being read and nothing that was decided waits for its export, or ctx is done, and
+// reports whether it got there. The undecided stay held.
+func (p *Pipeline) Quiesce(ctx context.Context) bool {
+	stop := context.AfterFunc(ctx, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.idle.Broadcast()
+	})
+	defer stop()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.busy > 0 || p.waitingLocked() > 0 || p.sending > 0 {
+		if ctx.Err() != nil {
+			return false
+		}
+		p.idle.Wait()
+	}
+	return true
+}
+
+// Release nacks everything that is still held, so that another worker has it at once, and returns how many messages that
+// were. Run must have returned, and nothing may be delivered any more.
+func (p *Pipeline) Release() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.messages)
+	for i := range p.outbox {
+		for _, d := range p.outbox[i].waiting {
+			p.ledger.book(Returned, policyNotNamed, Count{Traces: d.traces})
+		}
+		p.outbox[i].waiting = nil
+	}
+	for _, m := range p.messages {
+		p.giveBackLocked(m, 0)
+	}
+	return n
+}
+
+// State is the pipeline as shown to people and metrics.
+type State struct {
+	Totals
+	Messages        int   // held, un-acked
+	Bytes, MaxBytes int64 // memory charged for them, and the budget
+	Exporting       int   // traces decided to be kept, waiting for their confirmation
+	Decided         int   // decisions remembered
+	Refused         int64 // items that a backend refused by partial success, without naming them
+	Panics          int64 // payloads that made the reader panic
+	Undecodable     int64 // payloads dead-lettered because they could not be read; what was in them is not in the totals
+}
+
+// State returns a consistent snapshot: its totals add up.
+func (p *Pipeline) State() State {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return State{
+		Totals: p.ledger.snapshot(), Messages: len(p.messages), Bytes: p.bytes, MaxBytes: p.cfg.MaxBytes,
+		Exporting: p.waitingLocked() + p.sending, Decided: p.history.Len(), Refused: p.refused, Panics: p.panics, Undecodable: p.buried,
+	}
+}
