@@ -1,0 +1,126 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"sync"
+)
+
+// Seen records which spans and log records arrived. A trace takes 4 bytes, and
+// one that arrived takes 8 more and a bit for each span and for each record
+// (usually 28 bytes in all). It is safe for concurrent use.
+type Seen struct {
+	mu     sync.Mutex
+	run    uint16   // of the first id that arrived
+	any    bool     // run is set
+	at     []uint32 // by trace number: where its row starts in rows, 0 = not seen
+	rows   []uint64 // per trace: high word, bitmap of spans, bitmap of log records
+	counts Counts
+}
+
+// Counts is what arrived, in spans, log records and traces.
+type Counts struct {
+	Traces           int `json:"traces"`
+	Spans            int `json:"spans"`             // without duplicates
+	DuplicateSpans   int `json:"duplicate_spans"`   // a span that was here before
+	Records          int `json:"records"`           // log records, without duplicates
+	DuplicateRecords int `json:"duplicate_records"` // a record that was here before
+	Invented         int `json:"invented"`          // items with ids that no load made, or of another run
+	Complete         int `json:"complete"`          // traces with every span
+	Split            int `json:"split"`             // traces with some of their spans
+}
+
+// AddSpan notes a span by its ids as they are on the wire.
+func (s *Seen) AddSpan(trace, span []byte) { s.add(trace, span, false) }
+
+// AddRecord notes a log record, whose identity is that of the span it belongs to.
+func (s *Seen) AddRecord(trace, span []byte) { s.add(trace, span, true) }
+
+func (s *Seen) add(trace, span []byte, record bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id, ok := ParseTraceID(trace)
+	if !ok || s.any && id.Run != s.run {
+		s.counts.Invented++
+		return
+	}
+	high := binary.BigEndian.Uint64(trace)
+	index, ok := ParseSpanID(high, span)
+	if !ok || record && !HasRecord(high, index) {
+		s.counts.Invented++
+		return
+	}
+	row, ok := s.rowLocked(id, high)
+	if !ok {
+		s.counts.Invented++
+		return
+	}
+	s.markLocked(row, id.Spans, index, record)
+}
+
+// rowLocked is the trace's row, made when it is new; not ok if another id took the number.
+func (s *Seen) rowLocked(id Identity, high uint64) (uint32, bool) {
+	if !s.any {
+		s.any, s.run = true, id.Run
+		s.rows = append(s.rows, 0) // row 0 means "not seen"
+	}
+	if grow := int(id.Number) + 1 - len(s.at); grow > 0 {
+		s.at = append(s.at, make([]uint32, grow)...)
+	}
+	if row := s.at[id.Number]; row != 0 {
+		return row, s.rows[row] == high
+	}
+	row := uint32(len(s.rows))
+	s.at[id.Number] = row
+	s.rows = append(s.rows, high)
+	s.rows = append(s.rows, make([]uint64, 2*words(id.Spans))...)
+	s.counts.Traces++
+	return row, true
+}
+
+func (s *Seen) markLocked(row uint32, spans, index int, record bool) {
+	first := int(row) + 1
+	fresh, again := &s.counts.Spans, &s.counts.DuplicateSpans
+	if record {
+		first += words(spans)
+		fresh, again = &s.counts.Records, &s.counts.DuplicateRecords
+	}
+	word, bit := &s.rows[first+index/64], uint64(1)<<(index%64)
+	if *word&bit != 0 {
+		*again++
+		return
+	}
+	*word |= bit
+	*fresh++
+}
+
+// Counts counts what arrived so far; it walks over all traces.
+func (s *Seen) Counts() Counts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.counts
+	for _, row := range s.at {
+		if row == 0 {
+			continue
+		}
+		id, _ := parseHigh(s.rows[row])
+		switch spans, _ := s.arrivedLocked(id); spans {
+		case 0:
+		case id.Spans:
+			c.Complete++
+		default:
+			c.Split++
+		}
+	}
+	return c
+}
+
+// arrivedLocked counts the spans and records of one trace.
+func (s *Seen) arrivedLocked(id Identity) (spans, records int) {
+	if int(id.Number) >= len(s.at) || s.at[id.Number] == 0 {
+		return 0, 0
+	}
+	first, n := int(s.at[id.Number])+1, words(id.Spans)
+	return ones(s.rows[first : first+n]), ones(s.rows[first+n : first+2*n])
+}
+
+func words(spans int) int { return (spans + 63) / 64 }

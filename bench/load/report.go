@@ -1,0 +1,159 @@
+package load
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"tailweir/bench/ledger"
+)
+
+// Report is what became of everything that was sent.
+type Report struct {
+	ledger.Sent
+	Planned       int            `json:"spans_planned"` // spans of all traces begun
+	Failed        int            `json:"spans_failed"`  // refused or given up; the rest of Planned was not sent
+	AckedRecords  int            `json:"records_acked"`
+	FailedRecords int            `json:"records_failed"`
+	WholeTraces   int            `json:"traces_acked"` // every item acknowledged
+	Payloads      int            `json:"payloads"`
+	Retries       int            `json:"retries"`
+	Errors        map[string]int `json:"errors,omitempty"` // why payloads failed, the first 20 reasons
+	Seconds       float64        `json:"seconds"`
+	SpansPerSec   float64        `json:"spans_per_second"` // acknowledged while traces still began; then come the late ones alone
+	P50           float64        `json:"send_p50_ms"`      // from the first try to the acknowledgement
+	P99           float64        `json:"send_p99_ms"`
+	CPUPerSpan    float64        `json:"cpu_ns_per_span"` // of this process: making and sending
+}
+
+// outcome of one payload.
+type outcome struct {
+	err   error
+	tries int
+	took  time.Duration
+}
+
+// book keeps account of the items of every trace. It is safe for concurrent use.
+type book struct {
+	run  ledger.Run
+	logs bool
+
+	mu        sync.Mutex
+	left      []uint16 // by trace: items not acknowledged yet
+	delayed   []bool   // by trace: its deciding span was acknowledged too late
+	spans     int      // planned
+	rep       Report   // the counters of it
+	flood     float64  // spans per second until the last trace began
+	latencies []uint32 // µs, one per acknowledged payload
+}
+
+func newBook(cfg Config) *book { return &book{run: cfg.Run, logs: cfg.Logs} }
+
+// begun notes that traces up to the given number exist.
+func (b *book) begun(traces uint32) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for n := uint32(len(b.left)); n < traces; n++ {
+		id := b.run.Plan(n).Identity
+		items := id.Spans
+		if b.logs {
+			items += id.Records()
+		}
+		b.spans += id.Spans
+		b.left = append(b.left, uint16(items))
+		b.delayed = append(b.delayed, false)
+	}
+}
+
+// lastBegun notes that no further trace begins.
+func (b *book) lastBegun(took time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.flood == 0 {
+		b.flood = float64(b.rep.Acked) / took.Seconds()
+	}
+}
+
+func (b *book) planned() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.spans
+}
+
+func (b *book) settle(p *Payload, o outcome, binding time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rep.Payloads++
+	b.rep.Retries += o.tries - 1
+	acked, failed := &b.rep.Acked, &b.rep.Failed
+	if p.Logs {
+		acked, failed = &b.rep.AckedRecords, &b.rep.FailedRecords
+	}
+	if o.err != nil {
+		*failed += len(p.Items)
+		b.reasonLocked(o.err)
+	} else {
+		*acked += len(p.Items)
+		b.latencies = append(b.latencies, uint32(min(o.took, time.Hour).Microseconds()))
+	}
+	for _, item := range p.Items {
+		if o.err == nil {
+			b.left[item.Number]--
+		}
+		if item.Deciding && (o.err != nil || o.took > binding) {
+			b.delayed[item.Number] = true
+		}
+	}
+}
+
+func (b *book) reasonLocked(err error) {
+	if b.rep.Errors == nil {
+		b.rep.Errors = map[string]int{}
+	}
+	if why := err.Error(); len(b.rep.Errors) < 20 || b.rep.Errors[why] > 0 {
+		b.rep.Errors[why]++
+	}
+}
+
+func (b *book) report(took time.Duration) Report {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.rep
+	r.Run, r.Logs, r.Traces, r.Planned = b.run, b.logs, uint32(len(b.left)), b.spans
+	for n := range uint32(len(b.left)) {
+		if b.left[n] != 0 {
+			r.Incomplete = append(r.Incomplete, n)
+		}
+		if b.delayed[n] {
+			r.Delayed = append(r.Delayed, n)
+		}
+	}
+	r.WholeTraces = len(b.left) - len(r.Incomplete)
+	r.Seconds = took.Seconds()
+	r.SpansPerSec = b.flood
+	r.P50, r.P99 = percentile(b.latencies, 0.50), percentile(b.latencies, 0.99)
+	if r.Acked > 0 {
+		r.CPUPerSpan = float64(cpu()) / float64(r.Acked)
+	}
+	return r
+}
+
+// percentile sorts the latencies and gives one in ms.
+func percentile(us []uint32, q float64) float64 {
+	if len(us) == 0 {
+		return 0
+	}
+	slices.Sort(us)
+	return float64(us[int(q*float64(len(us)-1))]) / 1000
+}
+
+// cpu is what this process has used so far, in user and kernel mode.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(fmt.Sprintf("getrusage: %v", err)) // it only fails on a bad argument
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

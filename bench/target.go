@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// target is all that the bench knows of the commands it runs: their names,
+// environment, flags and addresses.
+type target struct {
+	dir     string // of the binaries and the worker's configuration
+	broker  string // host:port, like all that follow
+	ingest  string
+	console string
+	sink    string
+	sinkRPC string
+}
+
+// windowing is the worker's window and hold in this run.
+type windowing struct {
+	settle, idle time.Duration
+	hold         string // bytes held un-acked, with a unit
+	rpc          bool   // the worker exports by gRPC
+	logs         string // logs.keep
+}
+
+// drained is how the worker says that nothing is under way: GET /api/stats.
+type drained struct {
+	Received, Kept, Dropped, Deadlettered, Returned, Duplicate struct{ Spans, Traces, Logs int }
+
+	InFlight struct{ Spans, Traces, Logs int } `json:"in_flight"`
+}
+
+func newTarget(dir string) (*target, error) {
+	t := &target{dir: dir}
+	for _, addr := range []*string{&t.broker, &t.ingest, &t.console, &t.sink, &t.sinkRPC} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close() // all at the end, so that no port comes twice
+		*addr = l.Addr().String()
+	}
+	return t, nil
+}
+
+// packages are what to build, by the name of the binary.
+func (t *target) packages() map[string]string {
+	return map[string]string{"ingest": "./cmd/ingest", "worker": "./cmd/worker", "bench": "./bench"}
+}
+
+func (t *target) environment(w windowing) ([]string, error) {
+	_, port, err := net.SplitHostPort(t.ingest)
+	if err != nil {
+		return nil, err
+	}
+	endpoint := "http://" + t.sink
+	if w.rpc {
+		endpoint = "grpc://" + t.sinkRPC
+	}
+	config := filepath.Join(t.dir, "tailweir.yaml")
+	text := fmt.Sprintf("window: {settle: %v, idle: %v}\nhold: {max_bytes: %s}\nlogs: {keep: %s}\nexporters:\n  - {type: otlp, endpoint: %q}\n",
+		w.settle, w.idle, w.hold, w.logs, endpoint)
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		return nil, err
+	}
+	return []string{
+		"PUBSUB_EMULATOR_HOST=" + t.broker,
+		"GOOGLE_CLOUD_PROJECT=bench",
+		"PORT=" + port,
+		"TAILWEIR_CONSOLE=" + t.console,
+		"TAILWEIR_CONFIG=" + config,
+	}, nil
+}
