@@ -1,0 +1,30 @@
+# make test   everything that must hold; needs Go alone (what needs Node, Chromium or Java is skipped with a line that says so)
+# make bench  load → ingest → broker → worker → sink as processes: CPU per span, memory, spans per second, completeness
+# make fuzz   each fuzz target for FUZZTIME
+# make lint   gofmt, go vet, staticcheck
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+FUZZTIME ?= 30s
+BENCH ?=
+
+.PHONY: test e2e bench fuzz lint
+
+test: lint
+	go test -race -timeout 20m ./...
+	cd e2e && go test -timeout 20m ./...
+
+lint:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+
+bench:
+	go run ./bench run $(BENCH)
+
+fuzz:
+	@for pkg in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; \
+	done

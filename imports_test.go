@@ -1,0 +1,76 @@
+package tailweir_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allowed is the import graph of the product: what each package may import of ours. Imports go downwards only, so the
+// lists are the whole truth about how the rooms are joined; ARCHITECTURE.md draws them.
+var allowed = map[string][]string{
+	"otlp":         {},
+	"strictyaml":   {},
+	"queue":        {},
+	"queue/broker": {},
+	"sampler":      {"otlp", "strictyaml"},
+	"buffer":       {"otlp", "sampler"},
+	"fleet":        {"buffer", "otlp", "sampler"},
+	"exporter":     {"otlp"},
+	"receiver":     {"otlp"},
+	"pipeline":     {"buffer", "exporter", "fleet", "otlp", "sampler"},
+	"console":      {"otlp"},
+	"service":      {"buffer", "console", "exporter", "fleet", "otlp", "pipeline", "queue", "receiver", "sampler", "strictyaml"},
+	"cmd/ingest":   {"queue", "service"},
+	"cmd/worker":   {"console", "queue", "service"},
+	"cmd/tailweir": {"console", "queue", "queue/broker", "sampler", "service"},
+}
+
+// forTests are imported by tests only, and bench only by people: they may use what they like, and nobody may use them.
+var forTests = []string{"queue/queuetest", "exporter/exportertest", "bench"}
+
+func TestImportsGoDownwards(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	seen := map[string]bool{}
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var pkg struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&pkg); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		name := strings.TrimPrefix(pkg.ImportPath, "tailweir/")
+		if name == "tailweir" || isForTests(name) {
+			continue
+		}
+		seen[name] = true
+		may, known := allowed[name]
+		if !known {
+			t.Errorf("package %s is not in the import graph: give it a place in allowed and in ARCHITECTURE.md", name)
+		}
+		for _, i := range pkg.Imports {
+			if i, ours := strings.CutPrefix(i, "tailweir/"); ours && !slices.Contains(may, i) {
+				t.Errorf("package %s imports %s, which it may not: imports go downwards only", name, i)
+			}
+		}
+	}
+	for name := range allowed {
+		if !seen[name] {
+			t.Errorf("package %s is in the import graph, but does not exist", name)
+		}
+	}
+}
+
+func isForTests(name string) bool {
+	return slices.ContainsFunc(forTests, func(p string) bool { return name == p || strings.HasPrefix(name, p+"/") })
+}

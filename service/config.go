@@ -1,0 +1,261 @@
+// Package service joins the parts into the two processes, ingest and worker, and reads their configuration. The commands
+// only choose what to run.
+package service
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"tailweir/buffer"
+	"tailweir/sampler"
+	"tailweir/strictyaml"
+)
+
+// Config is the configuration of a process: one YAML file, then the environment, which wins. Both processes read the same
+// file; each uses its own sections. docs/settings.md has the table, which a test holds to this type.
+type Config struct {
+	Project   string           `yaml:"project"`
+	Queue     QueueConfig      `yaml:"queue"`
+	Ingest    IngestConfig     `yaml:"ingest"`
+	Policies  *yaml.Node       `yaml:"policies"`
+	Window    WindowConfig     `yaml:"window"`
+	Hold      HoldConfig       `yaml:"hold"`
+	Logs      LogsConfig       `yaml:"logs"`
+	Exporters []ExporterConfig `yaml:"exporters"`
+	Console   ConsoleConfig    `yaml:"console"`
+	Shutdown  time.Duration    `yaml:"shutdown"`
+
+	// Emulator is host:port of an emulator or embedded broker instead of Google's Pub/Sub.
+	Emulator string `yaml:"-"`
+	// Compiled is the policies, compiled: those of the file, or the default ones.
+	Compiled *sampler.Policies `yaml:"-"`
+}
+
+// QueueConfig names the Pub/Sub objects.
+type QueueConfig struct {
+	Topic        string `yaml:"topic"`
+	Subscription string `yaml:"subscription"`
+	DeadLetters  string `yaml:"dead_letter_topic"`
+}
+
+// IngestConfig is what the ingest takes in.
+type IngestConfig struct {
+	Listen         []string        `yaml:"listen"`
+	MaxBody        strictyaml.Size `yaml:"max_body"`
+	MaxInflated    strictyaml.Size `yaml:"max_inflated"`
+	MaxRequests    int             `yaml:"max_requests"`
+	MaxInFlight    strictyaml.Size `yaml:"max_bytes_in_flight"`
+	PublishTimeout time.Duration   `yaml:"publish_timeout"`
+	Admin          string          `yaml:"admin"`
+}
+
+// WindowConfig is when a trace is decided.
+type WindowConfig struct {
+	Settle     time.Duration   `yaml:"settle"`
+	Idle       time.Duration   `yaml:"idle"`
+	MaxAge     time.Duration   `yaml:"max_age"`
+	Slack      time.Duration   `yaml:"slack"`
+	StartDelay time.Duration   `yaml:"start_delay"`
+	MaxTraces  int             `yaml:"max_traces"`
+	MaxBytes   strictyaml.Size `yaml:"max_bytes"`
+	History    int             `yaml:"history"`
+}
+
+// HoldConfig bounds what a worker holds un-acked.
+type HoldConfig struct {
+	MaxBytes strictyaml.Size `yaml:"max_bytes"`
+	HandBack time.Duration   `yaml:"hand_back"`
+	Lease    time.Duration   `yaml:"lease"`
+}
+
+// LogsConfig says which log records are exported.
+type LogsConfig struct {
+	Keep LogsKeep `yaml:"keep"`
+}
+
+// LogsKeep is the setting logs.keep: all or with_trace.
+type LogsKeep string
+
+// Values returns the legal settings.
+func (LogsKeep) Values() []string { return []string{"all", "with_trace"} }
+
+// ExporterConfig is one destination of kept data.
+type ExporterConfig struct {
+	Type           ExporterType      `yaml:"type,required"`
+	Endpoint       string            `yaml:"endpoint"`        // otlp
+	TracesEndpoint string            `yaml:"traces_endpoint"` // otlp over HTTP
+	LogsEndpoint   string            `yaml:"logs_endpoint"`   // otlp over HTTP
+	Headers        map[string]string `yaml:"headers"`         // otlp
+	Compression    Compression       `yaml:"compression"`     // otlp
+	Timeout        time.Duration     `yaml:"timeout"`         // otlp
+	TLS            TLSConfig         `yaml:"tls"`             // otlp
+	Dir            string            `yaml:"dir"`             // file
+	Sync           bool              `yaml:"sync"`            // file
+}
+
+// TLSConfig is for an otlp exporter whose server is not known to the system's roots, or asks for a certificate.
+type TLSConfig struct {
+	CAFile   string `yaml:"ca_file"`
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+	Insecure bool   `yaml:"insecure_skip_verify"`
+}
+
+// ExporterType is the setting exporters[].type.
+type ExporterType string
+
+// Values returns the legal settings.
+func (ExporterType) Values() []string { return []string{"otlp", "file"} }
+
+// Compression is the setting exporters[].compression.
+type Compression string
+
+// Values returns the legal settings.
+func (Compression) Values() []string { return []string{"gzip", "none"} }
+
+// ConsoleConfig is where the worker's page is served.
+type ConsoleConfig struct {
+	Listen       string          `yaml:"listen"`
+	AllowRemote  bool            `yaml:"allow_remote"`
+	AllowedHosts []string        `yaml:"allowed_hosts"`
+	MaxBytes     strictyaml.Size `yaml:"max_bytes"`
+}
+
+// Default returns the configuration of an empty file and environment: what the cloud needs.
+func Default() Config {
+	w := buffer.Config{}.Defaults()
+	return Config{
+		Queue: QueueConfig{Topic: "tailweir-payloads", Subscription: "tailweir-payloads-worker", DeadLetters: "tailweir-deadletters"},
+		Ingest: IngestConfig{
+			Listen: []string{":4318"}, MaxBody: 20_000_000, MaxInflated: 64 << 20,
+			MaxRequests: 1000, MaxInFlight: 256 << 20, PublishTimeout: 8 * time.Second,
+		},
+		Window: WindowConfig{
+			Settle: w.Settle, Idle: w.Idle, MaxAge: w.MaxAge, Slack: 3 * time.Second, StartDelay: 12 * time.Second,
+			MaxTraces: w.MaxTraces, MaxBytes: strictyaml.Size(w.MaxBytes), History: 200_000,
+		},
+		Hold:     HoldConfig{MaxBytes: 512 << 20, HandBack: 30 * time.Second, Lease: 10 * time.Second},
+		Logs:     LogsConfig{Keep: "all"},
+		Console:  ConsoleConfig{Listen: "localhost:8080", MaxBytes: 64 << 20},
+		Shutdown: 8 * time.Second,
+		Compiled: sampler.Default(),
+	}
+}
+
+// Load reads the file that TAILWEIR_CONFIG names, if it is set, and the environment. All that is wrong with the file is
+// in the error, one line each, with line and column.
+func Load(getenv func(string) string) (Config, error) {
+	cfg := Default()
+	if file := getenv("TAILWEIR_CONFIG"); file != "" {
+		src, err := os.ReadFile(file)
+		if err != nil {
+			return cfg, fmt.Errorf("TAILWEIR_CONFIG: %w", err)
+		}
+		if err := cfg.Parse(file, src); err != nil {
+			return cfg, err
+		}
+	}
+	set := func(name string, into *string) {
+		if v := getenv(name); v != "" {
+			*into = v
+		}
+	}
+	set("GOOGLE_CLOUD_PROJECT", &cfg.Project)
+	set("PUBSUB_EMULATOR_HOST", &cfg.Emulator)
+	set("TAILWEIR_TOPIC", &cfg.Queue.Topic)
+	set("TAILWEIR_SUBSCRIPTION", &cfg.Queue.Subscription)
+	set("TAILWEIR_DEAD_LETTER_TOPIC", &cfg.Queue.DeadLetters)
+	set("TAILWEIR_CONSOLE", &cfg.Console.Listen)
+	if port := getenv("PORT"); port != "" {
+		cfg.Ingest.Listen = []string{":" + port}
+	}
+	if cfg.Project == "" {
+		return cfg, fmt.Errorf("project is not set: set GOOGLE_CLOUD_PROJECT, or project in the file that TAILWEIR_CONFIG names")
+	}
+	return cfg, nil
+}
+
+// Parse overlays the YAML document src on c and compiles its policies. The error is strictyaml.Faults.
+func (c *Config) Parse(file string, src []byte) error {
+	d := strictyaml.NewDecoder(file)
+	if top := d.Document(src); top != nil {
+		d.Decode(top, "", c)
+	}
+	c.check(d)
+	if c.Policies != nil {
+		compiled, err := sampler.ParseNode(file, c.Policies)
+		if err != nil {
+			return joinFaults(d.Err(), err)
+		}
+		c.Compiled = compiled
+	}
+	return d.Err()
+}
+
+func joinFaults(first, second error) error {
+	if first == nil {
+		return second
+	}
+	return fmt.Errorf("%w\n%w", first, second)
+}
+
+// check reports the values that cannot work, each at its place in the file.
+func (c *Config) check(d *strictyaml.Decoder) {
+	for _, fault := range c.WindowConfig().Validate() {
+		key, _, _ := strings.Cut(fault, " ")
+		d.Faultf("window."+key, "%s", fault)
+	}
+	within(d, "window.slack", c.Window.Slack, 0, 10*time.Minute)
+	within(d, "window.start_delay", c.Window.StartDelay, 0, 10*time.Minute)
+	within(d, "window.history", c.Window.History, 1, 100_000_000)
+	within(d, "hold.max_bytes", c.Hold.MaxBytes, 1<<20, 1<<40)
+	within(d, "hold.hand_back", c.Hold.HandBack, time.Second, 10*time.Minute)
+	within(d, "hold.lease", c.Hold.Lease, 10*time.Second, 10*time.Minute)
+	within(d, "shutdown", c.Shutdown, 0, time.Hour)
+	within(d, "ingest.max_body", c.Ingest.MaxBody, 1, 1<<30)
+	within(d, "ingest.max_inflated", c.Ingest.MaxInflated, c.Ingest.MaxBody, 1<<30)
+	within(d, "ingest.max_requests", c.Ingest.MaxRequests, 1, 1_000_000)
+	within(d, "ingest.max_bytes_in_flight", c.Ingest.MaxInFlight, c.Ingest.MaxBody+3*c.Ingest.MaxInflated, 1<<40)
+	within(d, "ingest.publish_timeout", c.Ingest.PublishTimeout, 100*time.Millisecond, time.Minute)
+	within(d, "console.max_bytes", c.Console.MaxBytes, 1<<20, 1<<40)
+	for i, e := range c.Exporters {
+		e.check(d, fmt.Sprintf("exporters[%d]", i))
+	}
+}
+
+func within[T time.Duration | strictyaml.Size | int](d *strictyaml.Decoder, path string, v, low, high T) {
+	if v < low || v > high {
+		d.Faultf(path, "%v is out of bounds, want %v to %v", v, low, high)
+	}
+}
+
+func (e ExporterConfig) check(d *strictyaml.Decoder, path string) {
+	switch e.Type {
+	case "otlp":
+		if e.Endpoint == "" && (e.TracesEndpoint == "" || e.LogsEndpoint == "") {
+			d.Faultf(path, "an otlp exporter needs endpoint, such as https://collector:4318 or grpcs://collector:4317")
+		}
+		if e.Dir != "" {
+			d.Faultf(path+".dir", "belongs to a file exporter, not to otlp")
+		}
+	case "file":
+		if e.Dir == "" {
+			d.Faultf(path, "a file exporter needs dir, the directory to write traces.jsonl and logs.jsonl to")
+		}
+		if e.Endpoint != "" {
+			d.Faultf(path+".endpoint", "belongs to an otlp exporter, not to file")
+		}
+	}
+}
+
+// WindowConfig returns the settings of the window.
+func (c *Config) WindowConfig() buffer.Config {
+	return buffer.Config{
+		Settle: c.Window.Settle, Idle: c.Window.Idle, MaxAge: c.Window.MaxAge,
+		MaxTraces: c.Window.MaxTraces, MaxBytes: int64(c.Window.MaxBytes),
+	}
+}

@@ -1,0 +1,120 @@
+package service
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestDefaultIsValid(t *testing.T) {
+	cfg := Default()
+	if err := cfg.Parse("empty.yaml", nil); err != nil {
+		t.Errorf("the defaults are refused: %v", err)
+	}
+}
+
+func TestParseReportsEveryFault(t *testing.T) {
+	src := `window:
+  settle: 20s
+  idle: 10s
+  sttle: 1s
+hold:
+  max_bytes: 10KiB
+logs:
+  keep: some
+exporters:
+- type: file
+- type: otlp
+  dir: /tmp
+policies:
+- {name: slow, type: latency, latency: {treshold_ms: 10}}
+`
+	cfg := Default()
+	err := cfg.Parse("worker.yaml", []byte(src))
+	if err == nil {
+		t.Fatal("no fault was found")
+	}
+	for _, want := range []string{
+		`worker.yaml:3:9: window.idle: `,
+		`worker.yaml:4:3: window.sttle: unknown key, did you mean "settle"?`,
+		`worker.yaml:6:14: hold.max_bytes: 10KiB is out of bounds, want 1MiB to`,
+		`worker.yaml:8:9: logs.keep: `,
+		`worker.yaml:10:3: exporters[0]: a file exporter needs dir`,
+		`worker.yaml:11:3: exporters[1]: an otlp exporter needs endpoint`,
+		`worker.yaml:12:8: exporters[1].dir: belongs to a file exporter`,
+		`did you mean "threshold_ms"?`,
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("no fault %q in:\n%v", want, err)
+		}
+	}
+}
+
+func TestLoadPrefersTheEnvironment(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tailweir.yaml")
+	if err := os.WriteFile(file, []byte("project: from-file\nqueue: {topic: t1, subscription: s1}\nexporters:\n- {type: file, dir: d}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{
+		"TAILWEIR_CONFIG": file, "TAILWEIR_TOPIC": "t2", "PORT": "9000", "PUBSUB_EMULATOR_HOST": "localhost:1",
+	}
+	cfg, err := Load(func(k string) string { return env[k] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []string{cfg.Project, cfg.Queue.Topic, cfg.Queue.Subscription, cfg.Ingest.Listen[0], cfg.Emulator, string(cfg.Exporters[0].Type)}
+	if want := []string{"from-file", "t2", "s1", ":9000", "localhost:1", "file"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	delete(env, "TAILWEIR_CONFIG")
+	if _, err := Load(func(k string) string { return env[k] }); err == nil || !strings.Contains(err.Error(), "GOOGLE_CLOUD_PROJECT") {
+		t.Errorf("without a project: error %v, want one that names GOOGLE_CLOUD_PROJECT", err)
+	}
+}
+
+// The table in docs/settings.md has a row for each key of the configuration and no other.
+func TestSettingsTableIsComplete(t *testing.T) {
+	doc, err := os.ReadFile("../docs/settings.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var documented []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z_.\\[\\]]+)` \\|").FindAllStringSubmatch(string(doc), -1) {
+		documented = append(documented, m[1])
+	}
+	keys := settings("", reflect.TypeFor[Config]())
+	for _, k := range keys {
+		if !slices.Contains(documented, k) {
+			t.Errorf("docs/settings.md has no row for %s", k)
+		}
+	}
+	for _, k := range documented {
+		if !slices.Contains(keys, k) {
+			t.Errorf("docs/settings.md has a row for %s, which is no setting", k)
+		}
+	}
+}
+
+// settings lists the keys of a configuration type, as they are written in docs and faults.
+func settings(prefix string, t reflect.Type) []string {
+	var keys []string
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
+		if name == "-" {
+			continue
+		}
+		switch ft := t.Field(i).Type; {
+		case ft.Kind() == reflect.Struct:
+			keys = append(keys, settings(prefix+name+".", ft)...)
+		case ft.Kind() == reflect.Slice && ft.Elem().Kind() == reflect.Struct:
+			keys = append(keys, settings(prefix+name+"[].", ft.Elem())...)
+		default:
+			keys = append(keys, prefix+name)
+		}
+	}
+	return keys
+}

@@ -1,0 +1,74 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tailweir/queue"
+	"tailweir/receiver"
+)
+
+// Ingest is the process that takes OTLP in and answers once Pub/Sub has confirmed. Use NewIngest, then Run once.
+type Ingest struct {
+	receiver  *receiver.Receiver
+	publisher *queue.Publisher
+	admin     http.Handler
+}
+
+// NewIngest joins the parts and starts nothing.
+func NewIngest(cfg Config, client *queue.Client, log *slog.Logger) (*Ingest, error) {
+	rc := receiver.Config{
+		MaxBody: int(cfg.Ingest.MaxBody), MaxInflated: int(cfg.Ingest.MaxInflated), MaxRequests: cfg.Ingest.MaxRequests,
+		MaxBytesInFlight: int(cfg.Ingest.MaxInFlight), PublishTimeout: cfg.Ingest.PublishTimeout, Grace: cfg.Shutdown, Logger: log,
+	}
+	if err := rc.Validate(); err != nil {
+		return nil, err
+	}
+	in := &Ingest{publisher: client.Publisher(cfg.Queue.Topic, queue.PublisherConfig{Timeout: cfg.Ingest.PublishTimeout})}
+	in.receiver = receiver.New(in.publisher, rc)
+	metrics, err := ingestMetrics(in.receiver)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	in.admin = mux
+	return in, nil
+}
+
+// Run serves OTLP on every listener, and the process's own metrics on admin if it is not nil, until ctx is done; then it
+// lets running requests finish and flushes the publisher. It closes the listeners.
+func (in *Ingest) Run(ctx context.Context, admin net.Listener, listeners ...net.Listener) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, l := range listeners {
+		g.Go(func() error { return in.receiver.Serve(ctx, l) })
+	}
+	if admin != nil {
+		g.Go(func() error { return serveAdmin(ctx, admin, in.admin) })
+	}
+	err := g.Wait()
+	in.publisher.Close()
+	return err
+}
+
+func serveAdmin(ctx context.Context, l net.Listener, h http.Handler) error {
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second}
+	stop := context.AfterFunc(ctx, func() { server.Close() })
+	defer stop()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// Stats returns what the receiver counted.
+func (in *Ingest) Stats() receiver.Stats { return in.receiver.Stats() }

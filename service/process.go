@@ -1,0 +1,80 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"tailweir/queue"
+)
+
+// UsageError is the user's to mend: a bad flag, a bad file, a taken port. The process says it in one line and exits 2.
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// Main runs a command until SIGINT or SIGTERM and returns its exit status: 0, 2 for a usage error, 1 for any other. A
+// second signal ends the process at once, as if it had no handler.
+func Main(name string, run func(ctx context.Context, args []string, getenv func(string) string) error) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	err := run(ctx, os.Args[1:], os.Getenv)
+	switch usage := (*UsageError)(nil); {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		return 2
+	default:
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		return 1
+	}
+}
+
+// CloudLog returns a logger that writes JSON with the field names that Cloud Logging reads from a container's output.
+func CloudLog(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+		if len(groups) > 0 {
+			return a
+		}
+		switch a.Key {
+		case slog.LevelKey:
+			a.Key = "severity"
+			if a.Value.Any() == slog.LevelWarn {
+				a.Value = slog.StringValue("WARNING")
+			}
+		case slog.MessageKey:
+			a.Key = "message"
+		}
+		return a
+	}}))
+}
+
+// Create makes the topics and the subscription at an emulator. Against Google it is refused: there they are Terraform's,
+// with retention, dead letters and permissions that a process should not be able to set.
+func Create(ctx context.Context, cfg Config, client *queue.Client) error {
+	if cfg.Emulator == "" {
+		return &UsageError{fmt.Errorf("--create is for emulators: set PUBSUB_EMULATOR_HOST, or let Terraform make topics and subscriptions")}
+	}
+	for _, topic := range []string{cfg.Queue.Topic, cfg.Queue.DeadLetters} {
+		if err := client.CreateTopic(ctx, topic); err != nil {
+			return err
+		}
+	}
+	for sub, topic := range map[string]string{
+		cfg.Queue.Subscription:          cfg.Queue.Topic,
+		cfg.Queue.DeadLetters + "-kept": cfg.Queue.DeadLetters, // so that what falls there stays
+	} {
+		if err := client.CreateSubscription(ctx, queue.SubscriptionConfig{Subscription: sub, Topic: topic}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,201 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tailweir/console"
+	"tailweir/exporter"
+	"tailweir/fleet"
+	"tailweir/otlp"
+	"tailweir/pipeline"
+	"tailweir/queue"
+)
+
+// WorkerOptions is what a worker needs beside its configuration.
+type WorkerOptions struct {
+	Client    *queue.Client
+	Log       *slog.Logger
+	Console   []net.Listener // closed by Run; empty: no console
+	Endpoints []string       // shown on the console while nothing was received
+	// Local says that the queue dies with the process: at the end everything in the window is decided instead of given
+	// back, and exporters may be missing, since people look at the console.
+	Local bool
+}
+
+// Worker is the process that holds, decides and exports. Use NewWorker, then Run once.
+type Worker struct {
+	cfg  Config
+	opts WorkerOptions
+
+	payloads   *queue.Publisher // for ticks
+	dead       *queue.Publisher
+	subscriber *queue.Subscriber
+	solo       *fleet.Solo
+	pipeline   *pipeline.Pipeline
+	exporters  []exporter.Exporter
+	kept       *exporter.Memory
+	console    *console.Console
+	started    time.Time
+}
+
+// bytesPerMessage is the least that a held message is charged (pipeline's bookkeeping for an empty payload), so that
+// hold.max_bytes divided by it is the most messages that a hold can have.
+const bytesPerMessage = 600
+
+// NewWorker joins the parts. It opens the exporters' files and reads their certificates, but starts nothing.
+func NewWorker(cfg Config, opts WorkerOptions) (*Worker, error) {
+	if len(cfg.Exporters) == 0 && !opts.Local {
+		return nil, errors.New("exporters: none is configured, and what is kept would be lost: name one in the file that TAILWEIR_CONFIG names")
+	}
+	kept, err := exporter.NewMemory(exporter.MemoryConfig{MaxBytes: int(cfg.Console.MaxBytes)})
+	if err != nil {
+		return nil, err
+	}
+	w := &Worker{cfg: cfg, opts: opts, started: time.Now(), kept: kept}
+	for i, e := range cfg.Exporters {
+		x, err := openExporter(e, opts.Log)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("exporters[%d]: %w", i, err), w.closeExporters())
+		}
+		w.exporters = append(w.exporters, x)
+	}
+	if len(opts.Console) > 0 {
+		w.exporters = append(w.exporters, w.kept)
+	}
+	metrics, err := w.metrics()
+	if err != nil {
+		return nil, errors.Join(err, w.closeExporters())
+	}
+	w.payloads = opts.Client.Publisher(cfg.Queue.Topic, queue.PublisherConfig{})
+	w.dead = opts.Client.Publisher(cfg.Queue.DeadLetters, queue.PublisherConfig{})
+	w.subscriber = opts.Client.Subscriber(cfg.Queue.Subscription, queue.SubscriberConfig{
+		Lease: cfg.Hold.Lease,
+		// The credit is out of the hold's reach: the hold hands messages back at 80 % of its budget and never waits for
+		// messages that it keeps from itself.
+		MaxMessages: int(cfg.Hold.MaxBytes)/bytesPerMessage + 1000, MaxBytes: 2 * int(cfg.Hold.MaxBytes),
+		Logger: opts.Log,
+	})
+	w.solo = fleet.NewSolo(fleet.SoloConfig{
+		Policies: cfg.Compiled, Window: cfg.WindowConfig(), Slack: cfg.Window.Slack, History: cfg.Window.History,
+		Delay: cfg.Window.StartDelay, Tick: w.tick,
+	})
+	w.pipeline = pipeline.New(pipeline.Config{
+		Policies: cfg.Compiled, Exporter: exporter.All(w.exporters...), Sequencer: w.solo, Dead: w.dead, Log: opts.Log,
+		LogsKeep: pipeline.LogsKeep(cfg.Logs.Keep), MaxBytes: int64(cfg.Hold.MaxBytes), HandBack: cfg.Hold.HandBack,
+		History: cfg.Window.History, MaxInflated: int(cfg.Ingest.MaxInflated),
+	})
+	w.console = console.New(view{w}, console.Config{
+		Endpoints: opts.Endpoints, AllowRemote: cfg.Console.AllowRemote, AllowedHosts: cfg.Console.AllowedHosts, Metrics: metrics,
+	})
+	return w, nil
+}
+
+func openExporter(c ExporterConfig, log *slog.Logger) (exporter.Exporter, error) {
+	if c.Type == "file" {
+		return exporter.NewFile(exporter.FileConfig{Dir: c.Dir, Sync: c.Sync, Logger: log})
+	}
+	return exporter.NewOTLP(exporter.OTLPConfig{
+		Endpoint: c.Endpoint, TracesEndpoint: c.TracesEndpoint, LogsEndpoint: c.LogsEndpoint, Headers: c.Headers,
+		TLS:         exporter.TLSConfig{CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, Insecure: c.TLS.Insecure},
+		Compression: string(c.Compression), Timeout: c.Timeout, Logger: log,
+	})
+}
+
+// tick publishes an empty payload, so that event time goes on when no app sends.
+func (w *Worker) tick(ctx context.Context) error {
+	return w.payloads.Publish(ctx, nil, map[string]string{
+		otlp.AttrType: otlp.Traces.EventType(), otlp.AttrContentType: otlp.ContentTypeProtobuf, otlp.AttrTick: "1",
+	})
+}
+
+// Summary is what a worker did, for its last line.
+type Summary struct {
+	pipeline.Totals
+	Messages int  // given back undecided
+	Undone   bool // the grace ended before everything decided was exported
+}
+
+// Run works until ctx is done, then stops in the order of the data: pulling ends, decisions made are executed and
+// running exports finish within the grace, acks are flushed, the undecided are given back. It returns an error only when
+// a part failed.
+func (w *Worker) Run(ctx context.Context) (Summary, error) {
+	defer w.closePublishers()
+	leases, endLeases := context.WithCancel(context.WithoutCancel(ctx))
+	defer endLeases()
+	work, endWork := context.WithCancel(leases)
+	defer endWork()
+
+	failed := make(chan struct{})
+	parts, partsCtx := errgroup.WithContext(work)
+	context.AfterFunc(partsCtx, func() { close(failed) })
+	parts.Go(func() error { return w.pipeline.Run(partsCtx) })
+	parts.Go(func() error { return w.solo.Run(partsCtx, w.pipeline.Apply) })
+	if len(w.opts.Console) > 0 {
+		parts.Go(func() error { return w.console.Serve(partsCtx, w.opts.Console...) })
+	}
+	pull := make(chan error, 1)
+	go func() {
+		pull <- w.subscriber.Run(leases, func(m *queue.Message) { w.pipeline.Handle(partsCtx, delivery(m)) })
+	}()
+
+	var pullErr error
+	select {
+	case <-ctx.Done():
+	case <-failed:
+	case pullErr = <-pull:
+		pull <- nil
+	}
+	var s Summary
+	w.subscriber.StopPulling()
+	if pullErr == nil {
+		s.Undone = !w.finish(partsCtx)
+	}
+	endWork()
+	err := parts.Wait()
+	s.Messages = w.pipeline.Release()
+	endLeases()
+	err = errors.Join(pullErr, err, <-pull, w.closeExporters())
+	s.Totals = w.pipeline.State().Totals
+	return s, err
+}
+
+// finish executes what is decided, within the grace; with Local it decides everything first.
+func (w *Worker) finish(ctx context.Context) bool {
+	grace, cancel := context.WithTimeout(ctx, w.cfg.Shutdown)
+	defer cancel()
+	done := w.pipeline.Quiesce(grace)
+	if w.opts.Local && w.solo.Drain(grace) == nil {
+		done = w.pipeline.Quiesce(grace)
+	}
+	return done
+}
+
+func delivery(m *queue.Message) pipeline.Delivery {
+	return pipeline.Delivery{ID: m.ID, Data: m.Data, Attributes: m.Attributes, Publish: m.PublishTime, Attempt: m.DeliveryAttempt, Receipt: m}
+}
+
+func (w *Worker) closePublishers() {
+	w.payloads.Close()
+	w.dead.Close()
+}
+
+func (w *Worker) closeExporters() error {
+	var errs []error
+	for _, x := range w.exporters {
+		if c, ok := x.(interface{ Close() error }); ok {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Handler returns the console's handler, for tests and for who serves it elsewhere.
+func (w *Worker) Handler() http.Handler { return w.console }
