@@ -1,0 +1,164 @@
+// Package queue is Pub/Sub as Tailweir uses it: publish with confirmation, and hold messages un-acked.
+//
+// The Publisher is that of cloud.google.com/go/pubsub/v2 with bounded memory and bounded waiting. The Subscriber is a
+// StreamingPull loop of its own on the generated client, because the library's Receive cannot stop pulling while it
+// keeps leases, gives its flow control back when the callback returns instead of when the message is settled, and
+// loses acks that were issued just before its context ends.
+//
+// Delivery is at least once. A message is leased from its receipt until Ack, Nack or HandBack; leases are short
+// (10 s), so that the messages of a process that died are with another one in seconds, and are extended at half their
+// life for as long as the message is held.
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"cloud.google.com/go/pubsub/v2"
+	pubsubapi "cloud.google.com/go/pubsub/v2/apiv1"
+	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
+	gax "github.com/googleapis/gax-go/v2"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+)
+
+// Config says which Pub/Sub to talk to.
+type Config struct {
+	// Project owns the topics and subscriptions that are named without a path. Required.
+	Project string
+	// Endpoint is the host:port of an emulator or of the embedded broker: plaintext, no credentials.
+	// Default "": Google's Pub/Sub with the default credentials.
+	Endpoint string
+}
+
+// Validate reports what makes the configuration unusable.
+func (c Config) Validate() error {
+	if c.Project == "" {
+		return errors.New("queue: project is empty")
+	}
+	return nil
+}
+
+// Client is a connection to Pub/Sub, shared by publishers and subscribers. It is safe for concurrent use.
+type Client struct {
+	project string
+	pubsub  *pubsub.Client
+	pull    *pubsubapi.SubscriptionAdminClient
+}
+
+// Open makes a client. It does not wait for the connection: a server that cannot be reached shows as errors of
+// Publish, and as reconnecting of a Subscriber. Where Endpoint is empty, the Google library itself honours the
+// environment variable PUBSUB_EMULATOR_HOST.
+func Open(ctx context.Context, cfg Config) (*Client, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	client, err := pubsub.NewClientWithConfig(ctx, cfg.Project, &pubsub.ClientConfig{
+		TopicAdminCallOptions: &pubsubapi.TopicAdminCallOptions{Publish: []gax.CallOption{publishRetry()}},
+	}, dialOptions(cfg.Endpoint)...)
+	if err != nil {
+		return nil, fmt.Errorf("open pubsub client of project %s: %w", cfg.Project, err)
+	}
+	return &Client{project: cfg.Project, pubsub: client, pull: client.SubscriptionAdminClient}, nil
+}
+
+// dialOptions reconnects at least every 3 s: gRPC's own limit of 120 s is twelve leases long.
+func dialOptions(endpoint string) []option.ClientOption {
+	reconnect := backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 3 * time.Second}
+	opts := []option.ClientOption{option.WithGRPCDialOption(grpc.WithConnectParams(grpc.ConnectParams{
+		Backoff: reconnect, MinConnectTimeout: 5 * time.Second,
+	}))}
+	if endpoint == "" {
+		return opts
+	}
+	return append(opts,
+		option.WithEndpoint(endpoint),
+		option.WithoutAuthentication(),
+		option.WithTelemetryDisabled(),
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
+	)
+}
+
+// Close closes the connections. Publishers are to be closed and subscribers to have returned before.
+func (c *Client) Close() error {
+	if err := c.pubsub.Close(); err != nil {
+		return fmt.Errorf("close pubsub client of project %s: %w", c.project, err)
+	}
+	return nil
+}
+
+// CreateTopic makes the topic unless it exists. It is meant for emulators; real topics are Terraform's.
+func (c *Client) CreateTopic(ctx context.Context, topic string) error {
+	name := c.path("topics", topic)
+	_, err := c.pubsub.TopicAdminClient.CreateTopic(ctx, &pubsubpb.Topic{Name: name})
+	if err != nil && status.Code(err) != codes.AlreadyExists {
+		return fmt.Errorf("create topic %s: %w", name, err)
+	}
+	return nil
+}
+
+// SubscriptionConfig describes a pull subscription to create.
+type SubscriptionConfig struct {
+	// Subscription and Topic are ids in the client's project, or full resource names. Required.
+	Subscription, Topic string
+	// AckDeadline is the lease of a plain Pull, whole seconds, 10 s to 600 s. Streams bring their own. Default 10 s.
+	AckDeadline time.Duration
+	// Ordered delivers the messages of one ordering key in order. Default false.
+	Ordered bool
+	// Filter over attributes, as Pub/Sub defines it, at most 256 bytes. Default "": everything.
+	Filter string
+	// DeadLetterTopic gets messages after MaxDeliveryAttempts. Default "": none.
+	DeadLetterTopic string
+	// MaxDeliveryAttempts is 5 to 100. Default 100, because a rollout that hands back everything counts as an attempt.
+	MaxDeliveryAttempts int
+}
+
+func (cfg SubscriptionConfig) withDefaults() SubscriptionConfig {
+	if cfg.AckDeadline == 0 {
+		cfg.AckDeadline = minLease
+	}
+	if cfg.MaxDeliveryAttempts == 0 {
+		cfg.MaxDeliveryAttempts = 100
+	}
+	return cfg
+}
+
+// CreateSubscription makes the subscription unless it exists; one that exists is left as it is. It never expires and
+// has no retry policy, which would delay the redelivery of expired leases as well. It is meant for emulators.
+func (c *Client) CreateSubscription(ctx context.Context, cfg SubscriptionConfig) error {
+	cfg = cfg.withDefaults()
+	sub := &pubsubpb.Subscription{
+		Name:                  c.path("subscriptions", cfg.Subscription),
+		Topic:                 c.path("topics", cfg.Topic),
+		AckDeadlineSeconds:    wholeSeconds(cfg.AckDeadline),
+		EnableMessageOrdering: cfg.Ordered,
+		Filter:                cfg.Filter,
+		ExpirationPolicy:      &pubsubpb.ExpirationPolicy{},
+	}
+	if cfg.DeadLetterTopic != "" {
+		sub.DeadLetterPolicy = &pubsubpb.DeadLetterPolicy{
+			DeadLetterTopic:     c.path("topics", cfg.DeadLetterTopic),
+			MaxDeliveryAttempts: int32(cfg.MaxDeliveryAttempts),
+		}
+	}
+	_, err := c.pull.CreateSubscription(ctx, sub)
+	if err != nil && status.Code(err) != codes.AlreadyExists {
+		return fmt.Errorf("create subscription %s: %w", sub.Name, err)
+	}
+	return nil
+}
+
+// path returns the full resource name of an id; full names stay as they are.
+func (c *Client) path(kind, id string) string {
+	if strings.HasPrefix(id, "projects/") {
+		return id
+	}
+	return "projects/" + c.project + "/" + kind + "/" + id
+}
