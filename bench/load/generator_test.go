@@ -88,8 +88,7 @@ type history struct {
 	error       bool
 	start, end  time.Time
 	first, last time.Duration // of what decides: when it was sent
-	late, all   time.Duration
-	payloads    int
+	all         time.Duration // when its last span was sent
 }
 
 func TestTracesAreWhatTheirIDsSay(t *testing.T) {

@@ -11,8 +11,6 @@ import (
 const (
 	services   = 10
 	operations = 4 // per service, each as root or child, in order or in error
-
-	spanAttributes = 12
 )
 
 var serviceNames = [services]string{

@@ -25,7 +25,7 @@ func main() { os.Exit(service.Main("tailweir", run)) }
 
 func run(ctx context.Context, args []string, getenv func(string) string) error {
 	if len(args) == 0 {
-		return &service.UsageError{Err: errors.New("no command given\n" + usage)}
+		return &service.UsageError{Err: errors.New("no command given: want local or broker; tailweir --help says more")}
 	}
 	switch args[0] {
 	case "local":
@@ -36,7 +36,7 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 		fmt.Println(usage)
 		return nil
 	}
-	return &service.UsageError{Err: fmt.Errorf("unknown command %q\n%s", args[0], usage)}
+	return &service.UsageError{Err: fmt.Errorf("unknown command %q: want local or broker; tailweir --help says more", args[0])}
 }
 
 // help makes asking for the flags a success.
