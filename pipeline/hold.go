@@ -40,7 +40,8 @@ type fragmentState uint8
 
 const (
 	undecided fragmentState = iota
-	leaving                 // decided to be kept: queued for, or in, an export
+	waiting                 // to be exported: in an outbox
+	sending                 // in an export
 	closed                  // has its outcome
 )
 

@@ -116,6 +116,7 @@ type Pipeline struct {
 	returned *simplelru.LRU[identity, struct{}] // handed back: not out of order when they come again
 	outbox   [2]outbox                          // decided to be kept, waiting for a sender: spans, log records
 	sending  int                                // departures in an export
+	stale    int                                // fragments given back while they waited in an outbox, since it was last swept
 	busy     int                                // deliveries between Handle and registration
 	buried   int64                              // payloads dead-lettered because they could not be read
 	idle     *sync.Cond                         // signalled when busy, sending or an outbox falls to zero
@@ -331,7 +332,7 @@ func (p *Pipeline) Apply(decisions []fleet.Decision) {
 			continue
 		}
 		delete(p.traces, d.Trace)
-		way := departure{decision: d.Decision, reason: d.Reason.String(), trace: d.Trace, fragments: t.fragments}
+		way := departure{decision: d.Decision, reason: cmp.Or(d.Reason.String(), "late"), trace: d.Trace, fragments: t.fragments}
 		if t.spans > 0 {
 			way.traces = 1
 		}

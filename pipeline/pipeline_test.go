@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/ptrace"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"tailweir/buffer"
 	"tailweir/exporter"
@@ -466,6 +467,48 @@ func TestBackendAway(t *testing.T) {
 		r.want("returned", r.p.State().Returned, Count{Spans: int64(handed), Traces: int64(handed)})
 		r.check()
 	})
+}
+
+// Log records without a trace id wait for nothing but the backend; while it is away they, too, go back.
+func TestBackendAwayForLogsWithoutTrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *Config) { c.MaxBytes = 40_000 })
+		defer r.stop()
+		back := make(chan struct{})
+		r.backend.answer = func(*exporter.Batch) error { <-back; return nil }
+		var recs []*receipt
+		for range 3000 {
+			recs = append(recs, r.deliverAs(Delivery{Data: append(logs(0), unknownField(len(recs))...), Attributes: attrs(otlp.Logs), Publish: time.Now()}))
+			if s := r.p.State(); s.Bytes > s.MaxBytes {
+				t.Fatalf("%d bytes are held, over the budget of %d", s.Bytes, s.MaxBytes)
+			}
+			r.sleep(10 * time.Millisecond)
+			r.p.mu.Lock()
+			if n := r.p.waitingLocked(); n > 2400 {
+				r.p.mu.Unlock()
+				t.Fatalf("%d departures wait of the few messages that are held", n)
+			}
+			r.p.mu.Unlock()
+		}
+		close(back)
+		r.sleep(time.Second)
+		how := map[string]int{}
+		for _, rec := range recs {
+			how[rec.String()]++
+		}
+		s := r.p.State()
+		r.want("settled", how, map[string]int{"ack": int(s.Kept.Logs), "hand back 30s": int(s.Returned.Logs)})
+		if s.Kept.Logs == 0 || s.Returned.Logs == 0 {
+			t.Errorf("%d kept and %d returned, want some of each", s.Kept.Logs, s.Returned.Logs)
+		}
+		r.want("held", s.Messages, 0)
+		r.check()
+	})
+}
+
+// unknownField makes payloads with the same content differ.
+func unknownField(n int) []byte {
+	return protowire.AppendVarint(protowire.AppendTag(nil, 100, protowire.VarintType), uint64(n))
 }
 
 // At the end the undecided are given back at once, and what a running export did not confirm as well.

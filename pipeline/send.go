@@ -48,7 +48,7 @@ func (p *Pipeline) leaveLocked(d departure) {
 		d.fragments = nil
 		for _, f := range all {
 			if f.index.Signal() == box.signal {
-				f.state = leaving
+				f.state = waiting
 				d.fragments = append(d.fragments, f)
 			}
 		}
@@ -116,20 +116,62 @@ func (p *Pipeline) linger(ctx context.Context) {
 func (p *Pipeline) depart(box *outbox) []departure {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	size, n := 0, 0
-	for ; n < len(box.waiting) && (n == 0 || size < p.cfg.BatchBytes); n++ {
-		for _, f := range box.waiting[n].fragments {
-			_, b := f.index.SizeGroup(f.first)
-			size += b
+	batch := p.takeLocked(box, p.cfg.BatchBytes)
+	p.sending += len(batch)
+	return batch
+}
+
+// takeLocked takes departures until they make up size bytes, and one at least, without the fragments that were given back
+// to the queue while they waited.
+func (p *Pipeline) takeLocked(box *outbox, size int) []departure {
+	var batch []departure
+	for len(box.waiting) > 0 && (len(batch) == 0 || size > 0) {
+		d := box.waiting[0]
+		box.waiting[0] = departure{}
+		box.waiting = box.waiting[1:]
+		if !p.liveLocked(&d) {
+			continue
 		}
+		for _, f := range d.fragments {
+			f.state = sending
+			_, n := f.index.SizeGroup(f.first)
+			size -= n
+		}
+		batch = append(batch, d)
 	}
-	batch := box.waiting[:n:n]
-	box.waiting = box.waiting[n:]
 	if len(box.waiting) == 0 {
 		box.waiting = nil // let go of the array behind it
 	}
-	p.sending += n
 	return batch
+}
+
+// liveLocked drops the fragments that were given back while the departure waited, and reports whether any is left; if not, the
+// trace goes with them.
+func (p *Pipeline) liveLocked(d *departure) bool {
+	d.fragments = slices.DeleteFunc(d.fragments, func(f *fragment) bool { return f.state == closed })
+	if len(d.fragments) == 0 {
+		p.ledger.book(Returned, policyNotNamed, Count{Traces: d.traces})
+	}
+	return len(d.fragments) > 0
+}
+
+// sweepLocked clears the outboxes of what was given back once it is the most of what waits: with the backend away the
+// same messages may come and go many times.
+func (p *Pipeline) sweepLocked() {
+	if p.stale < p.waitingLocked()/2+1000 {
+		return
+	}
+	p.stale = 0
+	for i := range p.outbox {
+		box := &p.outbox[i]
+		kept := make([]departure, 0, len(box.waiting)/2)
+		for _, d := range box.waiting {
+			if p.liveLocked(&d) {
+				kept = append(kept, d)
+			}
+		}
+		box.waiting = kept
+	}
 }
 
 // ship exports one batch and settles it, or puts back what was not confirmed before ctx was done.
@@ -138,6 +180,11 @@ func (p *Pipeline) ship(ctx context.Context, box *outbox, batch []departure) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.sending -= len(batch)
+	for _, d := range left {
+		for _, f := range d.fragments {
+			f.state = waiting
+		}
+	}
 	box.waiting = append(box.waiting, left...)
 	if len(left) > 0 {
 		p.wakeSender()

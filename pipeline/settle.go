@@ -55,10 +55,15 @@ func (p *Pipeline) giveBackLocked(m *message, delay time.Duration) {
 		if f.state == undecided {
 			p.withdrawLocked(f)
 		}
+		if f.state == waiting {
+			p.stale++
+		}
 		if f.state != closed {
 			p.settle(f, Returned, policyNotNamed)
+			f.index = nil // its departure may wait on, and must not keep the payload
 		}
 	}
+	p.sweepLocked()
 	for _, r := range m.receipts {
 		if delay == 0 {
 			r.Nack()
@@ -95,8 +100,9 @@ func (p *Pipeline) withdrawLocked(f *fragment) {
 }
 
 // relieve hands the newest messages back to the queue while the hold is above 80 % of its budget, and keeps the oldest:
-// they are the ones whose traces will be decided first, which frees memory. Messages with a fragment on its way out are
-// kept: their export frees them, and would have to be repeated.
+// they are the ones whose traces will be decided first, which frees memory. What waits for an export may go back as well:
+// with the backend away that is all there is, and its decision is remembered. Messages with a fragment in a running export
+// stay, since that would have to be repeated; exports are bounded.
 func (p *Pipeline) relieve() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -105,7 +111,7 @@ func (p *Pipeline) relieve() {
 		m := heap.Pop(&p.newest).(*message)
 		switch {
 		case m.gone:
-		case m.onTheWay():
+		case m.inExport():
 			kept = append(kept, m)
 		default:
 			p.giveBackLocked(m, p.cfg.HandBack)
@@ -116,9 +122,9 @@ func (p *Pipeline) relieve() {
 	}
 }
 
-func (m *message) onTheWay() bool {
+func (m *message) inExport() bool {
 	for _, f := range m.parts {
-		if f.state == leaving {
+		if f.state == sending {
 			return true
 		}
 	}
@@ -151,16 +157,23 @@ func (p *Pipeline) Release() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := len(p.messages)
-	for i := range p.outbox {
-		for _, d := range p.outbox[i].waiting {
-			p.ledger.book(Returned, policyNotNamed, Count{Traces: d.traces})
-		}
-		p.outbox[i].waiting = nil
-	}
 	for _, m := range p.messages {
 		p.giveBackLocked(m, 0)
 	}
-	return n
+	for i := range p.outbox {
+		for p.takeLocked(&p.outbox[i], 0) != nil { // only what was given back is there: this books it
+		}
+	}
+	for {
+		select {
+		case d := <-p.in: // delivered, but not read in time
+			d.Receipt.Nack()
+			p.busy--
+			n++
+		default:
+			return n
+		}
+	}
 }
 
 // State is the pipeline as shown to people and metrics.
