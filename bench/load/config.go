@@ -16,7 +16,7 @@ type Config struct {
 	GRPC        bool          // OTLP/gRPC; otherwise OTLP/HTTP protobuf
 	Gzip        bool          // compress, as SDKs do only when told
 	Logs        bool          // also send log records, one for every second span
-	Connections int           // 16; each has one request under way
+	Connections int           // 64; each has one request under way
 	Rate        float64       // spans per second; 0 = as fast as they are acknowledged
 	Spans       int           // begin no trace after this many spans; 0 = no such limit
 	Duration    time.Duration // begin no trace after this long; 0 = no such limit
@@ -36,7 +36,7 @@ const (
 // Defaults sends one million spans as fast as they are acknowledged.
 func Defaults() Config {
 	return Config{
-		Run: ledger.Run{ID: 1, Seed: 1}, Target: "127.0.0.1:4318", Connections: 16,
+		Run: ledger.Run{ID: 1, Seed: 1}, Target: "127.0.0.1:4318", Connections: 64,
 		RetryInitial: 5 * time.Second, RetryMax: 30 * time.Second, RetryFor: time.Minute, Binding: 4 * time.Second,
 	}
 }
