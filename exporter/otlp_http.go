@@ -26,7 +26,7 @@ const (
 	// maxResponse bounds what is read of an answer, as the OTLP specification recommends (4 MiB).
 	maxResponse = 4 << 20
 
-	mediaProtobuf = otlp.ContentTypeProtobuf
+	mediaProtobuf = "application/x-protobuf" // the OTLP specification; Pub/Sub messages say application/protobuf
 	mediaJSON     = "application/json"
 )
 
@@ -146,7 +146,7 @@ func statusFault(target *url.URL, res *http.Response, media string, body []byte)
 // statusMessage reads the Status message that OTLP asks for, or whatever text a proxy answered.
 func statusMessage(media string, body []byte) string {
 	switch media {
-	case mediaProtobuf, "application/x-protobuf":
+	case mediaProtobuf, "application/protobuf":
 		var st statuspb.Status
 		if proto.Unmarshal(body, &st) == nil {
 			return st.GetMessage()

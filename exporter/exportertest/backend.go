@@ -192,7 +192,7 @@ func (b *Backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.hang(r.Context())
 		return
 	}
-	w.Header().Set("Content-Type", otlp.ContentTypeProtobuf)
+	w.Header().Set("Content-Type", "application/x-protobuf")
 	if a.Body != nil {
 		w.Header().Set("Content-Type", "text/plain")
 	}
@@ -209,7 +209,7 @@ func (b *Backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func body(r *http.Request) ([]byte, error) {
-	if r.Header.Get("Content-Type") != otlp.ContentTypeProtobuf {
+	if r.Header.Get("Content-Type") != "application/x-protobuf" {
 		return nil, fmt.Errorf("content type %q: want protobuf", r.Header.Get("Content-Type"))
 	}
 	if r.Header.Get("Content-Encoding") != "gzip" {
