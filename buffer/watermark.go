@@ -7,7 +7,8 @@ import "time"
 //	L = max(Slack, 1.25 × worst out-of-orderness over the last 10 s + Margin)
 //
 // with out-of-orderness = E − publish, measured when a message is received for the first time (a redelivered message is
-// late for its own reasons and would hold everybody up). The watermark may go back: when a backlog begins to arrive
+// late for its own reasons and would hold everybody up). A jump of E that the caller's clock does not explain counts as
+// out-of-orderness as well: it is a fresh message in the midst of a backlog. The watermark may go back: when a backlog begins to arrive
 // behind fresh messages, L grows and traces wait for their old parts. The zero value with a Slack and Margin is ready;
 // not safe for concurrent use.
 type Watermark struct {
@@ -15,6 +16,7 @@ type Watermark struct {
 	Margin time.Duration // added to the measured out-of-orderness; 500 ms
 
 	newest  Stamp
+	last    time.Time // when newest was observed
 	seconds [worstOver]struct {
 		second int64
 		worst  time.Duration
@@ -28,7 +30,11 @@ const worstOver = 10
 // advance E but does not count as out of order.
 func (w *Watermark) Observe(p Stamp, now time.Time, first bool) {
 	if p > w.newest {
-		w.newest = p
+		if jump := p.Sub(w.newest) - now.Sub(w.last); w.newest > 0 && jump > w.Slack {
+			w.ObserveLag(jump, now)
+		}
+		w.newest, w.last = p, now
+		return
 	}
 	if first {
 		w.ObserveLag(w.newest.Sub(p), now)

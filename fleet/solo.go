@@ -19,7 +19,7 @@ type SoloConfig struct {
 	Slack    time.Duration // least distance of the watermark from the newest publish time; default 3 s
 	History  int           // decided traces remembered, about 150 B each; default 200,000
 	Delay    time.Duration // no decision for so long after Run begins, so that the redeliveries of a killed predecessor are in; default 0
-	// Tick publishes an empty message to the payload topic. It is called when traces wait and no message came for 1 s:
+	// Tick publishes an empty message to the payload topic. It is called when traces wait and event time stood still for 1 s:
 	// event time goes on in silence, but not when deliveries stop. May be nil where something else publishes.
 	Tick func(context.Context) error
 }
@@ -35,7 +35,7 @@ type Solo struct {
 	watermark buffer.Watermark
 	history   *sampler.History
 	pending   []Decision // made, not yet handed to apply
-	heard     time.Time  // when the last message came
+	heard     time.Time  // when event time last went on
 	late      int64
 }
 
@@ -125,7 +125,9 @@ func (s *Solo) gather(f Facts) []Decision {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	s.heard = now
+	if f.Publish > s.watermark.Newest() {
+		s.heard = now // what was handed back and returns tells nothing of the present: it must not silence the tick
+	}
 	s.watermark.Observe(f.Publish, now, f.First)
 	for i := range f.Fragments {
 		x := &f.Fragments[i]
@@ -192,7 +194,7 @@ func (s *Solo) tick(ctx context.Context) error {
 			s.mu.Unlock()
 			if quiet {
 				attempt, cancel := context.WithTimeout(ctx, 5*silence)
-				_ = s.cfg.Tick(attempt) // the publisher counts and logs its own failures
+				_ = s.cfg.Tick(attempt) // whose it is to log
 				cancel()
 			}
 		case <-ctx.Done():
