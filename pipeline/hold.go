@@ -17,6 +17,7 @@ type identity struct {
 // message is a held payload. It is settled when none of its fragments is open any more.
 type message struct {
 	id       identity
+	message  string // id of its first delivery
 	publish  time.Time
 	attrs    map[string]string
 	receipts []Receipt // one for each delivery of the same payload

@@ -21,6 +21,7 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"golang.org/x/sync/errgroup"
 
+	"tailweir/buffer"
 	"tailweir/exporter"
 	"tailweir/fleet"
 	"tailweir/otlp"
@@ -235,9 +236,12 @@ func (p *Pipeline) hold(d Delivery, got reading) (facts fleet.Facts, tell bool) 
 		return facts, false
 	}
 	m := &message{
-		id: got.id, publish: d.Publish, attrs: d.Attributes,
+		id: got.id, message: d.ID, publish: d.Publish, attrs: d.Attributes,
 		receipts: []Receipt{d.Receipt}, open: len(got.fragments),
 		charge: charge(got.id.size, got.items(), len(got.fragments)),
+	}
+	if len(d.Data) != got.id.size {
+		m.charge += int64(len(d.Data)) // the receipt keeps the compressed form
 	}
 	p.messages[m.id] = m
 	p.bytes += m.charge
@@ -246,11 +250,19 @@ func (p *Pipeline) hold(d Delivery, got reading) (facts fleet.Facts, tell bool) 
 	return facts, true
 }
 
-// repeatLocked books a payload that is held already. Both deliveries are acked when the payload is settled. The facts
-// are told again only when the repeat was published earlier: the earliest publish time wins.
+// repeatLocked books a payload that is held already. Another message with the same bytes, an SDK's retry, is acked at
+// once: the one that is held keeps the payload durable. The same message again, because its lease was lost, is acked with
+// the first, and charged for what it keeps in memory. The facts are told again only when the repeat was published earlier:
+// the earliest publish time wins.
 func (p *Pipeline) repeatLocked(m *message, d Delivery, got reading) (fleet.Facts, bool) {
 	p.ledger.book(Duplicate, policyNotNamed, got.count)
-	m.receipts = append(m.receipts, d.Receipt)
+	if d.ID != m.message {
+		d.Receipt.Ack()
+	} else {
+		m.receipts = append(m.receipts, d.Receipt)
+		m.charge += int64(len(d.Data))
+		p.bytes += int64(len(d.Data))
+	}
 	facts := fleet.Facts{Message: m.id.hash, Publish: got.publish}
 	if !d.Publish.Before(m.publish) {
 		return facts, false
@@ -331,17 +343,35 @@ func (p *Pipeline) Apply(decisions []fleet.Decision) {
 		if t == nil {
 			continue
 		}
+		if !d.Binding() {
+			p.orphanLocked(d.Trace, t)
+			continue
+		}
 		delete(p.traces, d.Trace)
 		way := departure{decision: d.Decision, reason: cmp.Or(d.Reason.String(), "late"), trace: d.Trace, fragments: t.fragments}
 		if t.spans > 0 {
 			way.traces = 1
 		}
-		if !d.Binding() {
-			way.decision = sampler.Decision{Keep: true, Policy: PolicyNoSpans}
-			way.orphan = true
-		}
 		p.executeLocked(way)
 	}
+}
+
+// orphanLocked lets the log records of a trace go without a decision. A span whose facts crossed the release on their way
+// stays held: the sequencer has opened the trace anew with it.
+func (p *Pipeline) orphanLocked(id otlp.TraceID, t *trace) {
+	way := departure{decision: sampler.Decision{Keep: true, Policy: PolicyNoSpans}, reason: buffer.Orphan.String(), trace: id, orphan: true}
+	var spans []*fragment
+	for _, f := range t.fragments {
+		if f.count.Spans > 0 {
+			spans = append(spans, f)
+		} else {
+			way.fragments = append(way.fragments, f)
+		}
+	}
+	if t.fragments = spans; len(spans) == 0 {
+		delete(p.traces, id)
+	}
+	p.leaveLocked(way)
 }
 
 // executeLocked drops or sends off decided fragments. Log records of a trace that is not kept are exported all the same

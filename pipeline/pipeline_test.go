@@ -337,7 +337,9 @@ func TestRepeatedPayloads(t *testing.T) {
 		defer r.stop()
 		payload := traces(span{trace: 1, id: 1, root: true, bad: true})
 		first, repeat := r.deliver(otlp.Traces, payload), r.deliver(otlp.Traces, payload)
-		r.want("a repeat waits for the outcome of the first", repeat.String(), "")
+		r.want("a redelivery waits for the outcome of the first", repeat.String(), "")
+		retry := r.deliverAs(Delivery{ID: "other", Data: payload, Attributes: attrs(otlp.Traces), Publish: time.Now()})
+		r.want("an SDK's retry is acked at once", retry.String(), "ack")
 		r.sleep(4 * time.Second)
 		after := r.deliver(otlp.Traces, payload)
 		var packed bytes.Buffer
@@ -350,7 +352,7 @@ func TestRepeatedPayloads(t *testing.T) {
 		r.sleep(time.Second)
 		r.want("settled", []string{first.String(), repeat.String(), after.String(), same.String()}, []string{"ack", "ack", "ack", "ack"})
 		r.want("exported once", r.backend.spans, map[string]int{"1/1": 1})
-		r.want("duplicates", r.p.State().Duplicate, Count{Spans: 3})
+		r.want("duplicates", r.p.State().Duplicate, Count{Spans: 4})
 		r.check()
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -159,7 +160,8 @@ func inflatedSize(data []byte) int {
 	return min(int(binary.LittleEndian.Uint32(data[len(data)-4:])), len(data)*1032)
 }
 
-// bury sends a delivery that cannot be read to the dead-letter topic, as it came, and acks it then.
+// bury sends a delivery that cannot be read to the dead-letter topic, as it came, and acks it then. When that does not
+// succeed for a while the message goes back: readers must not all wait for a topic that is away.
 func (p *Pipeline) bury(ctx context.Context, d Delivery, cause error) {
 	reason := ReasonUndecodable
 	if errors.As(cause, &panicked{}) {
@@ -167,7 +169,7 @@ func (p *Pipeline) bury(ctx context.Context, d Delivery, cause error) {
 	}
 	p.cfg.Log.Warn("payload dead-lettered", "message", d.ID, "reason", reason, "error", cause)
 	if !p.deadLetter(ctx, d.Data, d.Attributes, reason, cause) {
-		d.Receipt.Nack()
+		d.Receipt.HandBack(p.cfg.HandBack)
 		return
 	}
 	d.Receipt.Ack()
@@ -176,19 +178,22 @@ func (p *Pipeline) bury(ctx context.Context, d Delivery, cause error) {
 	p.mu.Unlock()
 }
 
-// deadLetter publishes a dead letter and repeats it until it is durable; false when ctx ended before.
+// letterPatience is how long a dead letter is tried before a reader or sender turns to other work.
+const letterPatience = 20 * time.Second
+
+// deadLetter publishes a dead letter, again if need be, and reports whether it is durable.
 func (p *Pipeline) deadLetter(ctx context.Context, data []byte, attrs map[string]string, reason string, cause error) bool {
 	all := maps.Clone(attrs)
 	if all == nil {
 		all = map[string]string{}
 	}
 	text := cause.Error()
-	all[AttrReason], all[AttrError] = reason, text[:min(len(text), 1000)]
+	all[AttrReason], all[AttrError] = reason, strings.ToValidUTF8(text[:min(len(text), 1000)], "") // Pub/Sub: at most 1024 bytes
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		attempt, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 		return struct{}{}, p.cfg.Dead.Publish(attempt, data, all)
-	}, backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, next time.Duration) {
+	}, backoff.WithMaxElapsedTime(letterPatience), backoff.WithNotify(func(err error, next time.Duration) {
 		p.cfg.Log.Error("publishing a dead letter", "error", err, "next_try_in", next)
 	}))
 	return err == nil

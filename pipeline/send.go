@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -140,7 +141,8 @@ func (p *Pipeline) takeLocked(box *outbox, size int) []departure {
 		batch = append(batch, d)
 	}
 	if len(box.waiting) == 0 {
-		box.waiting = nil // let go of the array behind it
+		box.waiting = nil  // let go of the array behind it
+		p.idle.Broadcast() // where everything had been given back, nobody else says so
 	}
 	return batch
 }
@@ -172,6 +174,7 @@ func (p *Pipeline) sweepLocked() {
 		}
 		box.waiting = kept
 	}
+	p.idle.Broadcast()
 }
 
 // ship exports one batch and settles it, or puts back what was not confirmed before ctx was done.
@@ -259,12 +262,38 @@ func firstInvalid(batch []departure) int {
 func (p *Pipeline) discard(ctx context.Context, signal otlp.Signal, d departure, reason string, cause error) []departure {
 	attrs := map[string]string{otlp.AttrType: signal.EventType(), otlp.AttrContentType: otlp.ContentTypeProtobuf}
 	b := encode(signal, []departure{d})
-	p.cfg.Log.Warn("items dead-lettered", "trace", d.trace.String(), "signal", signal.String(), "items", b.Items, "reason", reason, "error", cause)
-	if !p.deadLetter(ctx, b.Payload, attrs, reason, cause) {
+	letters, err := p.letters(signal, b.Payload)
+	if err != nil {
+		p.cfg.Log.Error("cutting a dead letter", "trace", d.trace.String(), "error", err)
 		return []departure{d}
+	}
+	p.cfg.Log.Warn("items dead-lettered", "trace", d.trace.String(), "signal", signal.String(), "items", b.Items, "reason", reason, "error", cause)
+	for _, letter := range letters {
+		if !p.deadLetter(ctx, letter, attrs, reason, cause) {
+			return []departure{d}
+		}
 	}
 	p.finish([]departure{d}, DeadLettered)
 	return nil
+}
+
+// maxLetter leaves room for attributes within the 10 MB of a Pub/Sub request.
+const maxLetter = 9_500_000
+
+// letters cuts a payload into messages that Pub/Sub takes. What came by Pub/Sub fits item by item.
+func (p *Pipeline) letters(signal otlp.Signal, payload []byte) ([][]byte, error) {
+	if len(payload) <= maxLetter {
+		return [][]byte{payload}, nil
+	}
+	var scanned otlp.Payload
+	if err := scanned.Scan(signal, payload); err != nil {
+		return nil, err
+	}
+	parts, tooLarge := otlp.Split(&scanned, maxLetter)
+	if len(tooLarge) > 0 {
+		return nil, fmt.Errorf("%d items are larger than %d bytes", len(tooLarge), maxLetter)
+	}
+	return parts, nil
 }
 
 // finish gives every fragment of the departures its outcome.

@@ -32,6 +32,7 @@ func (p *Pipeline) settle(f *fragment, o Outcome, policy string) {
 		for _, r := range m.receipts {
 			r.Ack()
 		}
+		m.receipts = nil
 	}
 }
 
@@ -40,13 +41,13 @@ func (p *Pipeline) forgetLocked(m *message) {
 	m.gone = true
 	delete(p.messages, m.id)
 	p.bytes -= m.charge
-	m.parts = nil // so that the payload is free although the heap still knows the message
+	m.parts, m.attrs = nil, nil // the heap may know the message for long: it must not keep the payload
 	p.newest.shed(len(p.messages))
 }
 
 // giveBackLocked returns a message with all its open fragments to the queue: at once by nack when delay is zero, else
-// after the delay. Fragments that were settled already are not sent again: when the message returns, their decision is in
-// the history.
+// after the delay. What of it was exported already is exported again when it returns and follows the decision in the
+// history: at least once.
 func (p *Pipeline) giveBackLocked(m *message, delay time.Duration) {
 	parts := m.parts
 	p.forgetLocked(m)
@@ -71,6 +72,7 @@ func (p *Pipeline) giveBackLocked(m *message, delay time.Duration) {
 			r.HandBack(delay)
 		}
 	}
+	m.receipts = nil
 }
 
 // withdrawLocked takes an undecided fragment out of its trace.

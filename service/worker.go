@@ -111,9 +111,13 @@ func openExporter(c ExporterConfig, log *slog.Logger) (exporter.Exporter, error)
 
 // tick publishes an empty payload, so that event time goes on when no app sends.
 func (w *Worker) tick(ctx context.Context) error {
-	return w.payloads.Publish(ctx, nil, map[string]string{
+	err := w.payloads.Publish(ctx, nil, map[string]string{
 		otlp.AttrType: otlp.Traces.EventType(), otlp.AttrContentType: otlp.ContentTypeProtobuf, otlp.AttrTick: "1",
 	})
+	if err != nil && ctx.Err() == nil {
+		w.opts.Log.Warn("publishing a tick: nothing is decided while no app sends", "topic", w.cfg.Queue.Topic, "error", err)
+	}
+	return err
 }
 
 // Summary is what a worker did, for its last line.
@@ -137,7 +141,9 @@ func (w *Worker) Run(ctx context.Context) (Summary, error) {
 	parts, partsCtx := errgroup.WithContext(work)
 	context.AfterFunc(partsCtx, func() { close(failed) })
 	parts.Go(func() error { return w.pipeline.Run(partsCtx) })
-	parts.Go(func() error { return w.solo.Run(partsCtx, w.pipeline.Apply) })
+	deciding, endDeciding := context.WithCancel(partsCtx)
+	defer endDeciding()
+	parts.Go(func() error { return w.solo.Run(deciding, w.pipeline.Apply) })
 	if len(w.opts.Console) > 0 {
 		parts.Go(func() error { return w.console.Serve(partsCtx, w.opts.Console...) })
 	}
@@ -156,7 +162,7 @@ func (w *Worker) Run(ctx context.Context) (Summary, error) {
 	var s Summary
 	w.subscriber.StopPulling()
 	if pullErr == nil {
-		s.Undone = !w.finish(partsCtx)
+		s.Undone = !w.finish(partsCtx, endDeciding)
 	}
 	endWork()
 	err := parts.Wait()
@@ -167,15 +173,15 @@ func (w *Worker) Run(ctx context.Context) (Summary, error) {
 	return s, err
 }
 
-// finish executes what is decided, within the grace; with Local it decides everything first.
-func (w *Worker) finish(ctx context.Context) bool {
+// finish executes what is decided, within the grace, and decides no more; with Local it decides everything first.
+func (w *Worker) finish(ctx context.Context, endDeciding func()) bool {
 	grace, cancel := context.WithTimeout(ctx, w.cfg.Shutdown)
 	defer cancel()
-	done := w.pipeline.Quiesce(grace)
-	if w.opts.Local && w.solo.Drain(grace) == nil {
-		done = w.pipeline.Quiesce(grace)
+	if !w.opts.Local {
+		endDeciding()
+		return w.pipeline.Quiesce(grace)
 	}
-	return done
+	return w.pipeline.Quiesce(grace) && w.solo.Drain(grace) == nil && w.pipeline.Quiesce(grace)
 }
 
 func delivery(m *queue.Message) pipeline.Delivery {
