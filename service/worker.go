@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -203,5 +202,5 @@ func (w *Worker) closeExporters() error {
 	return errors.Join(errs...)
 }
 
-// Handler returns the console's handler, for tests and for who serves it elsewhere.
-func (w *Worker) Handler() http.Handler { return w.console }
+// Held returns how many messages the worker holds un-acked.
+func (w *Worker) Held() int { return w.pipeline.State().Messages }

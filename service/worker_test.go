@@ -312,7 +312,7 @@ func (r *running) get(path string) string {
 	r.t.Helper()
 	rec := httptest.NewRecorder()
 	req := httptest.NewRequest(http.MethodGet, "http://localhost"+path, nil)
-	r.w.Handler().ServeHTTP(rec, req)
+	r.w.console.ServeHTTP(rec, req)
 	if rec.Code != http.StatusOK {
 		r.t.Fatalf("GET %s: %d: %s", path, rec.Code, rec.Body)
 	}

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -17,10 +18,11 @@ import (
 func main() { os.Exit(service.Main("ingest", run)) }
 
 func run(ctx context.Context, args []string, getenv func(string) string) error {
-	flags := flag.NewFlagSet("ingest", flag.ContinueOnError)
-	create := flags.Bool("create", false, "make topics and subscription first; emulators only")
-	if err := flags.Parse(args); err != nil {
-		return &service.UsageError{Err: err}
+	create, err := service.Flags("ingest", "OTLP in, Pub/Sub out. Settings come from the environment and the file that TAILWEIR_CONFIG names: docs/settings.md.", args, os.Stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
+		return err
 	}
 	cfg, err := service.Load(getenv)
 	if err != nil {
@@ -32,7 +34,7 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 		return err
 	}
 	defer client.Close()
-	if *create {
+	if create {
 		if err := service.Create(ctx, cfg, client); err != nil {
 			return err
 		}

@@ -123,7 +123,8 @@ func serveLocal(ctx context.Context, cfg service.Config, d doors, log *slog.Logg
 	last, endBroker := context.WithCancel(context.WithoutCancel(ctx))
 	defer endBroker()
 	g, last := errgroup.WithContext(last)
-	g.Go(func() error { return broker.New(broker.Config{}).Serve(last, d.broker) })
+	pubsub := broker.New(broker.Config{})
+	g.Go(func() error { return pubsub.Serve(last, d.broker) })
 
 	client, err := queue.Open(last, queue.Config{Project: cfg.Project, Endpoint: cfg.Emulator})
 	if err != nil {
@@ -157,11 +158,41 @@ func serveLocal(ctx context.Context, cfg service.Config, d doors, log *slog.Logg
 		stop, cancel := context.WithCancel(ctx)
 		defer cancel()
 		context.AfterFunc(last, cancel)
-		return in.Run(stop, nil, d.otlp...)
+		err := in.Run(stop, nil, d.otlp...)
+		awaitDelivery(last, pubsub, w)
+		return err
 	})
 	err = g.Wait()
 	report(os.Stdout, summary)
 	return err
+}
+
+// deliveryPatience bounds the wait for the last messages; what was handed back under pressure stays away for longer.
+const deliveryPatience = 3 * time.Second
+
+// awaitDelivery waits until the worker holds all that the broker has: the broker's messages end with this process, and
+// their senders were told that they are safe.
+func awaitDelivery(ctx context.Context, pubsub *broker.Server, w *service.Worker) {
+	ctx, cancel := context.WithTimeout(ctx, deliveryPatience)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		unacked := 0
+		for _, s := range pubsub.Stats().Subscriptions {
+			if strings.HasSuffix(s.Name, "/"+service.Default().Queue.Subscription) {
+				unacked = s.Unacked
+			}
+		}
+		if unacked <= w.Held() {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // environment is what an app needs to send here.
@@ -206,8 +237,8 @@ they get here; the short delay is for local play. Ctrl-C decides what is waiting
 func report(w io.Writer, s service.Summary) {
 	fmt.Fprintf(w, "\nDone. Received %d spans of %d traces and %d log records; kept %d traces (%d spans, %d log records), dropped %d traces (%d spans).\n",
 		s.Received.Spans, s.Received.Traces, s.Received.Logs, s.Kept.Traces, s.Kept.Spans, s.Kept.Logs, s.Dropped.Traces, s.Dropped.Spans)
-	if s.Undone {
-		fmt.Fprintf(w, "Not everything could be exported in time: %d messages were still held, %d spans and %d log records in them.\n",
-			s.Messages, s.Totals.Returned.Spans, s.Totals.Returned.Logs)
+	if s.Returned.Spans+s.Returned.Logs > 0 {
+		fmt.Fprintf(w, "Given back to the queue, for want of memory or of time to export: %d spans and %d log records; what had not come again by now ended with the queue.\n",
+			s.Returned.Spans, s.Returned.Logs)
 	}
 }

@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"net"
 	"os"
@@ -18,10 +19,11 @@ import (
 func main() { os.Exit(service.Main("worker", run)) }
 
 func run(ctx context.Context, args []string, getenv func(string) string) error {
-	flags := flag.NewFlagSet("worker", flag.ContinueOnError)
-	create := flags.Bool("create", false, "make topics and subscription first; emulators only")
-	if err := flags.Parse(args); err != nil {
-		return &service.UsageError{Err: err}
+	create, err := service.Flags("worker", "Holds payloads from Pub/Sub, decides, exports. Settings come from the environment and the file that TAILWEIR_CONFIG names: docs/settings.md.", args, os.Stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
+		return err
 	}
 	cfg, err := service.Load(getenv)
 	if err != nil {
@@ -36,7 +38,7 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 		return err
 	}
 	defer client.Close()
-	if *create {
+	if create {
 		if err := service.Create(ctx, cfg, client); err != nil {
 			return err
 		}
