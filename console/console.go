@@ -34,8 +34,8 @@ type Source interface {
 	Trace(id otlp.TraceID) (t Trace, ok bool)
 }
 
-// Counts counts the same things in three units. A trace counts once per delivery of a message that
-// holds spans of it.
+// Counts counts the same things in three units. Spans and log records count once per delivery, a trace
+// when its first span comes.
 type Counts struct {
 	Spans  int64 `json:"spans"`
 	Traces int64 `json:"traces"`
@@ -58,7 +58,7 @@ type Stats struct {
 	Duplicate    Counts `json:"duplicate"`
 	InFlight     Counts `json:"in_flight"`
 
-	// ByPolicy has the policies by name; the name "" stands for traces that no policy asked to keep.
+	// ByPolicy has the policies by name; a name in parentheses stands for what no policy decided.
 	ByPolicy map[string]PolicyCounts `json:"by_policy"`
 
 	Window Window `json:"window"`

@@ -55,7 +55,7 @@ func TestRoutes(t *testing.T) {
 			`"kept":{"spans":1300,"traces":130,"logs":260},"dropped":{"spans":8000,"traces":800,"logs":1600},` +
 			`"deadlettered":{"spans":10,"traces":1,"logs":2},"returned":{"spans":40,"traces":4,"logs":8},` +
 			`"duplicate":{"spans":50,"traces":5,"logs":10},"in_flight":{"spans":600,"traces":60,"logs":120},` +
-			`"by_policy":{"":{"kept":{"spans":0,"traces":0,"logs":0},"dropped":{"spans":7980,"traces":798,"logs":1596}},` +
+			`"by_policy":{"(no policy matched)":{"kept":{"spans":0,"traces":0,"logs":0},"dropped":{"spans":7980,"traces":798,"logs":1596}},` +
 			`"errors":{"kept":{"spans":300,"traces":30,"logs":60},"dropped":{"spans":0,"traces":0,"logs":0}},` +
 			`"rest":{"kept":{"spans":1000,"traces":100,"logs":200},"dropped":{"spans":20,"traces":2,"logs":4}}},` +
 			`"window":{"traces":60,"bytes":1048576,"max_traces":100,"max_bytes":8388608,"watermark_lag_ms":740},` +
@@ -135,7 +135,7 @@ func TestOverview(t *testing.T) {
 	c := console.New(source, console.Config{})
 	page := ask(t, c, "GET", "/", "localhost").Body.String()
 	for _, want := range []string{
-		"10,000", "1,300", "no policy asked for it", "1.0 MiB", "740 ms", ">due<", ">4.0 s<", "and 58 more",
+		"10,000", "1,300", "(no policy matched)", "1.0 MiB", "740 ms", ">due<", ">4.0 s<", "and 58 more",
 		`<a href="/trace/` + checkoutID + `">GET /checkout</a> <span class="pill bad">error</span>`,
 		`<noscript><meta http-equiv="refresh" content="2"></noscript>`,
 	} {

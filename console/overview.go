@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -62,7 +63,7 @@ type outcome struct {
 
 type policyLine struct {
 	Name          string
-	None          bool // traces that no policy asked to keep
+	Aside         bool // in parentheses: not a policy
 	Kept, Dropped counts
 	KeptBar       string
 	DroppedBar    segment
@@ -218,17 +219,14 @@ func policyLines(by map[string]PolicyCounts) []policyLine {
 		busiest = max(busiest, p.Kept.Traces+p.Dropped.Traces)
 	}
 	slices.SortFunc(names, func(a, b string) int {
-		if (a == "") != (b == "") {
-			return len(b) - len(a)
-		}
-		return strings.Compare(a, b)
+		return cmp.Or(cmp.Compare(asideLast(a), asideLast(b)), strings.Compare(a, b))
 	})
 	var lines []policyLine
 	for _, name := range names {
 		p := by[name]
 		kept, dropped := share(p.Kept.Traces, busiest), share(p.Dropped.Traces, busiest)
 		lines = append(lines, policyLine{
-			Name: text(name, 120), None: name == "",
+			Name: text(name, 120), Aside: asideLast(name) > 0,
 			Kept: countsOf(p.Kept), Dropped: countsOf(p.Dropped),
 			KeptBar:    percent(kept),
 			DroppedBar: segment{X: percent(kept), W: percent(dropped)},
@@ -236,6 +234,14 @@ func policyLines(by map[string]PolicyCounts) []policyLine {
 		})
 	}
 	return lines
+}
+
+// asideLast is 1 for a name in parentheses, which stands for what no policy decided, and 0 for a policy.
+func asideLast(name string) int {
+	if strings.HasPrefix(name, "(") {
+		return 1
+	}
+	return 0
 }
 
 func pendingLines(pending []Pending) []pendingLine {

@@ -44,9 +44,9 @@ func example(t testing.TB) *memory {
 			Received: counts(1000), Kept: counts(130), Dropped: counts(800), DeadLettered: counts(1),
 			Returned: counts(4), Duplicate: counts(5), InFlight: counts(60),
 			ByPolicy: map[string]console.PolicyCounts{
-				"errors": {Kept: counts(30)},
-				"rest":   {Kept: counts(100), Dropped: counts(2)},
-				"":       {Dropped: counts(798)},
+				"errors":              {Kept: counts(30)},
+				"rest":                {Kept: counts(100), Dropped: counts(2)},
+				"(no policy matched)": {Dropped: counts(798)},
 			},
 			Window:    console.Window{Traces: 60, Bytes: 1 << 20, MaxTraces: 100, MaxBytes: 8 << 20, WatermarkLagMS: 740},
 			Held:      console.Held{Messages: 12, Bytes: 3 << 20, MaxBytes: 64 << 20},
