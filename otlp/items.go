@@ -14,15 +14,9 @@ func (it *item) scanSpan(b []byte, pos int) (err *ScanError) {
 			}
 		}
 		if tag == 9<<3|wireLen {
-			if it.attrs == 0 {
-				it.attrs = uint32(at)
+			if pos, err = it.attributes(b, at, pos2, tag, span); err != nil {
+				return err
 			}
-			if pos = attributeRun(b, at, 9<<3|wireLen); pos == at {
-				if pos, err = checkField(b, at, pos2, tag, span, 1); err != nil {
-					return err
-				}
-			}
-			it.attrsEnd = uint32(pos)
 			continue
 		}
 		if pos = it.spanField(b, pos2, tag); pos < 0 {
@@ -38,17 +32,46 @@ func (it *item) scanSpan(b []byte, pos int) (err *ScanError) {
 	return nil
 }
 
+// attributes checks the attributes from the one whose tag stands at at, and its length at pos, as far as they
+// come in a row or have an unusual form, and returns where they end.
+func (it *item) attributes(b []byte, at, pos int, tag uint64, m message) (end int, err *ScanError) {
+	end = attributeRun(b, at, byte(tag))
+	it.attrsPlain = it.attrs == 0 && end > at
+	if end == at {
+		if end, err = checkField(b, at, pos, tag, m, 1); err != nil {
+			return 0, err
+		}
+	}
+	if it.attrs == 0 {
+		it.attrs = uint32(at)
+	}
+	it.attrsEnd = uint32(end)
+	return end, nil
+}
+
 // spanField stores the field's value if it is one that item holds and returns where it ends; it returns -1
 // for all others and for malformed ones.
 func (it *item) spanField(b []byte, pos int, tag uint64) int {
 	switch tag {
 	case 1<<3 | wireLen:
+		if end := pos + 17; end <= len(b) && b[pos] == 16 {
+			it.trace = TraceID(b[pos+1 : end])
+			return end
+		}
 		return readID(b, pos, it.trace[:])
 	case 2<<3 | wireLen:
+		if end := pos + 9; end <= len(b) && b[pos] == 8 {
+			it.span = SpanID(b[pos+1 : end])
+			return end
+		}
 		return readID(b, pos, it.span[:])
 	case 3<<3 | wireLen:
 		return readText(b, pos, &it.state, &it.stateLen)
 	case 4<<3 | wireLen:
+		if end := pos + 9; end <= len(b) && b[pos] == 8 {
+			it.parent = SpanID(b[pos+1 : end])
+			return end
+		}
 		return readID(b, pos, it.parent[:])
 	case 5<<3 | wireLen:
 		return readText(b, pos, &it.text, &it.textLen)
@@ -97,15 +120,9 @@ func (it *item) scanRecord(b []byte, pos int) (err *ScanError) {
 			}
 		}
 		if tag == 6<<3|wireLen {
-			if it.attrs == 0 {
-				it.attrs = uint32(at)
+			if pos, err = it.attributes(b, at, pos2, tag, record); err != nil {
+				return err
 			}
-			if pos = attributeRun(b, at, 6<<3|wireLen); pos == at {
-				if pos, err = checkField(b, at, pos2, tag, record, 1); err != nil {
-					return err
-				}
-			}
-			it.attrsEnd = uint32(pos)
 			continue
 		}
 		if pos = it.recordField(b, pos2, tag); pos < 0 {

@@ -25,7 +25,7 @@ func (e *ScanError) Error() string {
 func (e *ScanError) Is(target error) bool { return target == ErrMalformed }
 
 const (
-	// maxItems bounds what a payload of empty messages, two bytes each, can make Scan allocate: 112 B per
+	// maxItems bounds what a payload of empty messages, two bytes each, can make Scan allocate: 120 B per
 	// item. With a trace id an item takes more than 20 bytes.
 	maxItems = 1 << 21
 
@@ -84,6 +84,7 @@ type item struct {
 	state, stateLen  uint32 // trace_state
 	kind, statusCode int32  // of a record kind is the severity number
 	flags            uint32
+	attrsPlain       bool // the attributes are one run in the form that attributeRun knows
 }
 
 // Scan reads the export request b of the signal, Traces or Logs. It returns a *ScanError if b is malformed,

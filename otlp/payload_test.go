@@ -152,3 +152,43 @@ func scanned(t testing.TB, signal Signal, b []byte) *Payload {
 	}
 	return p
 }
+
+// keyFirst rewrites a valid payload with the fields of every message in ascending order, as SDKs write them:
+// pdata writes them in descending order.
+func keyFirst(signal Signal, b []byte) []byte {
+	items := span
+	if signal == Logs {
+		items = record
+	}
+	return ascending(b, func(field uint64, of message) message {
+		switch {
+		case of == scalar && field == 1:
+			return itemsOfResource
+		case of == itemsOfResource && field == 2:
+			return itemsOfScope
+		case of == itemsOfScope && field == 2:
+			return items
+		case of != scalar && field < 17:
+			return schemas[of].rules[field].sub
+		}
+		return scalar
+	}, scalar)
+}
+
+func ascending(b []byte, child func(field uint64, of message) message, m message) (out []byte) {
+	var byField [17][]byte
+	for f := (fields{b: b}); f.pos < len(b); {
+		at := f.pos
+		tag, _, body, _ := f.next()
+		raw := b[at:f.pos]
+		if c := child(tag>>3, m); c != scalar {
+			body = ascending(body, child, c)
+			raw = append(appendField(nil, byte(tag), len(body)), body...)
+		}
+		byField[tag>>3] = append(byField[tag>>3], raw...)
+	}
+	for _, raw := range byField {
+		out = append(out, raw...)
+	}
+	return out
+}

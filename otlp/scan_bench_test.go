@@ -12,21 +12,29 @@ const benchSpans = 100
 
 func benchPayload() []byte { return sampleTraces(benchSpans, 10) }
 
+// bothOrders runs a benchmark over the payload as SDKs write it and as collectors do.
+func bothOrders(b *testing.B, bench func(b *testing.B, payload []byte)) {
+	payload := benchPayload()
+	b.Run("key first", func(b *testing.B) { bench(b, keyFirst(Traces, payload)) })
+	b.Run("value first", func(b *testing.B) { bench(b, payload) })
+}
+
 func perSpan(b *testing.B, payload []byte) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchSpans, "ns/span")
 	b.ReportMetric(float64(len(payload))/benchSpans, "B/span")
 }
 
 func BenchmarkScan(b *testing.B) {
-	payload := benchPayload()
-	var p Payload
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := p.Scan(Traces, payload); err != nil {
-			b.Fatal(err)
+	bothOrders(b, func(b *testing.B, payload []byte) {
+		var p Payload
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := p.Scan(Traces, payload); err != nil {
+				b.Fatal(err)
+			}
 		}
-	}
-	perSpan(b, payload)
+		perSpan(b, payload)
+	})
 }
 
 func BenchmarkPdata(b *testing.B) {
@@ -41,14 +49,17 @@ func BenchmarkPdata(b *testing.B) {
 	perSpan(b, payload)
 }
 
+// BenchmarkAttribute looks for the eleventh of twelve attributes.
 func BenchmarkAttribute(b *testing.B) {
-	p := scanned(b, Traces, benchPayload())
-	b.ReportAllocs()
-	for b.Loop() {
-		if v, ok := p.Span(7).Attribute("http.response.status_code"); !ok || v.Int() != 200 {
-			b.Fatal(v, ok)
+	bothOrders(b, func(b *testing.B, payload []byte) {
+		p := scanned(b, Traces, payload)
+		b.ReportAllocs()
+		for b.Loop() {
+			if v, ok := p.Span(7).Attribute("http.response.status_code"); !ok || v.Int() != 200 {
+				b.Fatal(v, ok)
+			}
 		}
-	}
+	})
 }
 
 func BenchmarkAppendGroup(b *testing.B) {

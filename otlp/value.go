@@ -158,24 +158,6 @@ func decodeKeyValue(kv []byte) (key []byte, v Value) {
 	return key, v
 }
 
-// findAttribute returns the first attribute named key among the fields with the given tag in b.
-func findAttribute(b []byte, tag uint64, key string) (Value, bool) {
-	f := fields{b: b}
-	for t, _, kv, ok := f.next(); ok; t, _, kv, ok = f.next() {
-		if t != tag {
-			continue
-		}
-		if k, v, ok := splitKeyValue(kv); ok {
-			if string(k) == key {
-				return decodeValue(v), true
-			}
-		} else if k, v := decodeKeyValue(kv); string(k) == key {
-			return v, true
-		}
-	}
-	return Value{}, false
-}
-
 // attributesOf iterates over the attributes among the fields with the given tag in b.
 func attributesOf(b []byte, tag uint64) iter.Seq2[[]byte, Value] {
 	return func(yield func([]byte, Value) bool) {

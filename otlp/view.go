@@ -55,6 +55,15 @@ func (v view) ScopeName() (name []byte) {
 
 func (v view) attributes() []byte { return v.p.b[v.item().attrs:v.item().attrsEnd] }
 
+func (v view) attribute(tag uint64, key string) (Value, bool) {
+	it := v.item()
+	b := v.p.b[it.attrs:it.attrsEnd]
+	if it.attrsPlain {
+		return findInRun(b, key)
+	}
+	return findAttribute(b, tag, key)
+}
+
 func (v view) text() []byte { return v.p.b[v.item().text:][:v.item().textLen] }
 
 // Span is a view of a span of a traces payload.
@@ -103,7 +112,7 @@ func (s Span) Valid() bool { return !s.TraceID().IsZero() && !s.SpanID().IsZero(
 
 // Attribute returns the first attribute with the key.
 func (s Span) Attribute(key string) (Value, bool) {
-	return findAttribute(s.attributes(), 9<<3|wireLen, key)
+	return s.attribute(9<<3|wireLen, key)
 }
 
 // Attributes iterates over keys and values in the order of the payload.
@@ -216,7 +225,7 @@ func (r Record) Body() (v Value) {
 
 // Attribute returns the first attribute with the key.
 func (r Record) Attribute(key string) (Value, bool) {
-	return findAttribute(r.attributes(), 6<<3|wireLen, key)
+	return r.attribute(6<<3|wireLen, key)
 }
 
 // Attributes iterates over keys and values in the order of the payload.

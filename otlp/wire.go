@@ -16,16 +16,15 @@ const (
 )
 
 // varint reads the varint at pos; next is -1 if it is cut off or longer than ten bytes. Bits beyond the
-// 64th are lost, as in pdata. Nearly all tags and lengths are one byte: that case inlines.
+// 64th are lost, as in pdata. Nearly all tags and lengths are one byte: that case is inlined.
 func varint(b []byte, pos int) (v uint64, next int) {
-	if pos < len(b) {
-		if c := b[pos]; c < 0x80 {
-			return uint64(c), pos + 1
-		}
+	if uint(pos) < uint(len(b)) && b[pos] < 0x80 {
+		return uint64(b[pos]), pos + 1
 	}
 	return longVarint(b, pos)
 }
 
+//go:noinline
 func longVarint(b []byte, pos int) (v uint64, next int) {
 	for shift := uint(0); shift < 64; shift += 7 {
 		if uint(pos) >= uint(len(b)) {
@@ -41,9 +40,18 @@ func longVarint(b []byte, pos int) (v uint64, next int) {
 	return 0, -1
 }
 
-// readTag reads a field's tag and returns it as field<<3|wire; next is -1 for a malformed one. Field numbers
-// are cut to 32 bits before they are compared, as in pdata.
+// readTag reads a field's tag and returns it as field<<3|wire; next is -1 for a malformed one.
 func readTag(b []byte, pos int) (tag uint64, next int) {
+	if uint(pos) < uint(len(b)) && b[pos] < 0x80 && b[pos] >= 8 {
+		return uint64(b[pos]), pos + 1
+	}
+	return longTag(b, pos)
+}
+
+// longTag is readTag for all tags. Field numbers are cut to 32 bits before they are compared, as in pdata.
+//
+//go:noinline
+func longTag(b []byte, pos int) (tag uint64, next int) {
 	v, next := varint(b, pos)
 	field := int32(v >> 3)
 	if next < 0 || field <= 0 {
