@@ -27,10 +27,10 @@ func FuzzScanLogs(f *testing.F) {
 }
 
 func traceSeeds() [][]byte {
-	return [][]byte{nil, sampleTraces(3, 2), sampleTraces(60, 7), oddTraces(), bytes.Repeat(oddTraces(), 2)}
+	return [][]byte{nil, tinyTraces(), smallTraces(), keyFirst(Traces, smallTraces())}
 }
 
-func logSeeds() [][]byte { return [][]byte{nil, sampleLogs(1), sampleLogs(50)} }
+func logSeeds() [][]byte { return [][]byte{nil, smallLogs(), keyFirst(Logs, smallLogs())} }
 
 // checkTraces holds Scan and the views to pdata.
 func checkTraces(t *testing.T, b []byte) {
