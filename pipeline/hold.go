@@ -27,6 +27,18 @@ type message struct {
 	gone     bool // settled or returned: left in the heap until it comes up
 }
 
+// partSet is a set of a message's parts, by number: reading the same payload again yields the same parts. nil is empty.
+type partSet []uint64
+
+func (s partSet) has(i int) bool { return i/64 < len(s) && s[i/64]&(1<<(i%64)) != 0 }
+
+func (s *partSet) add(i int) {
+	for len(*s) <= i/64 {
+		*s = append(*s, 0)
+	}
+	(*s)[i/64] |= 1 << (i % 64)
+}
+
 // fragment is one trace's share of one message.
 type fragment struct {
 	msg   *message

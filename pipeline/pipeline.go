@@ -79,7 +79,7 @@ type Config struct {
 	Settled     int           // settled messages remembered by payload hash, so that a repeat is seen; about 130 B each; default 100,000
 	MaxInflated int           // a payload that inflates beyond is dead-lettered; default 64 MiB
 	Workers     int           // deliveries read at once; default 2
-	Senders     int           // exports at once; default 4
+	Senders     int           // exports at once of each signal; default 4
 	BatchBytes  int           // an export batch is closed at this size; default 1 MiB
 	Linger      time.Duration // how long a batch waits to be filled; default 50 ms
 }
@@ -104,7 +104,6 @@ type Pipeline struct {
 	cfg     Config
 	in      chan Delivery
 	readers *sync.Pool // of *reader
-	wake    chan struct{}
 
 	mu       sync.Mutex // guards all below
 	ledger   ledger
@@ -114,15 +113,17 @@ type Pipeline struct {
 	bytes    int64
 	history  *sampler.History
 	settled  *simplelru.LRU[identity, struct{}]
-	returned *simplelru.LRU[identity, struct{}] // handed back: not out of order when they come again
-	outbox   [2]outbox                          // decided to be kept, waiting for a sender: spans, log records
-	sending  int                                // departures in an export
-	stale    int                                // fragments given back while they waited in an outbox, since it was last swept
-	busy     int                                // deliveries between Handle and registration
-	buried   int64                              // payloads dead-lettered because they could not be read
-	idle     *sync.Cond                         // signalled when busy, sending or an outbox falls to zero
-	refused  int64                              // items that a backend refused by partial success, unnamed
+	returned *simplelru.LRU[identity, partSet] // handed back, with the parts that had their outcome by then
+	outbox   [2]outbox                         // decided to be kept, waiting for a sender: spans, log records
+	sending  int                               // departures in an export
+	stale    int                               // fragments given back while they waited in an outbox, since it was last swept
+	busy     int                               // deliveries between Handle and registration
+	buried   int64                             // payloads dead-lettered because they could not be read
+	idle     *sync.Cond                        // signalled when busy, sending or an outbox falls to zero
+	refused  int64                             // items that a backend refused by partial success, unnamed
 	panics   int64
+
+	redelivered int64 // deliveries of a message that had been delivered before
 }
 
 // New returns a pipeline that holds nothing.
@@ -131,22 +132,23 @@ func New(cfg Config) *Pipeline {
 	p := &Pipeline{
 		cfg:      cfg,
 		in:       make(chan Delivery, cfg.Workers),
-		wake:     make(chan struct{}, cfg.Senders),
 		traces:   map[otlp.TraceID]*trace{},
 		messages: map[identity]*message{},
 		history:  sampler.NewHistory(cfg.History),
-		settled:  newLRU(cfg.Settled),
-		returned: newLRU(cfg.Settled),
+		settled:  newLRU[struct{}](cfg.Settled),
+		returned: newLRU[partSet](cfg.Settled),
 	}
-	p.outbox = [2]outbox{{signal: otlp.Traces}, {signal: otlp.Logs}}
+	for i, signal := range []otlp.Signal{otlp.Traces, otlp.Logs} {
+		p.outbox[i] = outbox{signal: signal, wake: make(chan struct{}, cfg.Senders)}
+	}
 	p.ledger.ByPolicy = map[string]Tally{}
 	p.idle = sync.NewCond(&p.mu)
 	p.readers = &sync.Pool{New: func() any { return newReader(&p.cfg) }}
 	return p
 }
 
-func newLRU(size int) *simplelru.LRU[identity, struct{}] {
-	l, err := simplelru.NewLRU[identity, struct{}](size, nil)
+func newLRU[V any](size int) *simplelru.LRU[identity, V] {
+	l, err := simplelru.NewLRU[identity, V](size, nil)
 	if err != nil {
 		panic(fmt.Sprintf("pipeline: New: %v", err)) // only a size below 1
 	}
@@ -180,8 +182,10 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	for range p.cfg.Workers {
 		g.Go(func() error { return p.work(ctx) })
 	}
-	for range p.cfg.Senders {
-		g.Go(func() error { return p.send(ctx) })
+	for i := range p.outbox {
+		for range p.cfg.Senders {
+			g.Go(func() error { return p.send(ctx, &p.outbox[i]) })
+		}
 	}
 	return g.Wait()
 }
@@ -222,12 +226,18 @@ func (p *Pipeline) hold(d Delivery, got reading) (facts fleet.Facts, tell bool) 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ledger.receive(got.count)
-	facts = fleet.Facts{Message: got.id.hash, Publish: got.publish, First: d.Attempt <= 1 && !p.returned.Remove(got.id)}
+	finished, again := p.returned.Peek(got.id)
+	again = again || d.Attempt > 1
+	facts = fleet.Facts{Message: got.id.hash, Publish: got.publish, First: !again}
 	if got.items() == 0 {
 		d.Receipt.Ack() // a tick, or an empty request: nothing to settle but the time it carries
 		return facts, true
 	}
-	if held, ok := p.messages[got.id]; ok {
+	held := p.messages[got.id]
+	if again || held != nil && held.message == d.ID {
+		p.redelivered++
+	}
+	if held != nil {
 		return p.repeatLocked(held, d, got)
 	}
 	if p.settled.Contains(got.id) {
@@ -243,10 +253,11 @@ func (p *Pipeline) hold(d Delivery, got reading) (facts fleet.Facts, tell bool) 
 	if len(d.Data) != got.id.size {
 		m.charge += int64(len(d.Data)) // the receipt keeps the compressed form
 	}
+	p.returned.Remove(m.id)
 	p.messages[m.id] = m
 	p.bytes += m.charge
 	heap.Push(&p.newest, m)
-	facts.Fragments = p.enterLocked(m, got)
+	facts.Fragments = p.enterLocked(m, got, finished)
 	return facts, true
 }
 
@@ -278,8 +289,9 @@ func (p *Pipeline) repeatLocked(m *message, d Delivery, got reading) (fleet.Fact
 }
 
 // enterLocked gives each fragment of a new message its way: with its trace into the window, after a decision that was
-// made already, or out at once for what has no trace. It returns the facts of those that go into the window.
-func (p *Pipeline) enterLocked(m *message, got reading) []fleet.Fragment {
+// made already, or out at once for what has no trace. Those that had their outcome before the message was handed back have
+// it still. It returns the facts of those that go into the window.
+func (p *Pipeline) enterLocked(m *message, got reading, finished partSet) []fleet.Fragment {
 	facts := make([]fleet.Fragment, 0, len(got.fragments))
 	all := make([]fragment, len(got.fragments))
 	m.parts = make([]*fragment, len(got.fragments))
@@ -289,6 +301,10 @@ func (p *Pipeline) enterLocked(m *message, got reading) []fleet.Fragment {
 		m.parts[i] = f
 	}
 	for i, f := range m.parts {
+		if finished.has(i) {
+			p.settle(f, Duplicate, policyNotNamed)
+			continue
+		}
 		if f.trace.IsZero() {
 			p.withoutTraceLocked(f)
 			continue

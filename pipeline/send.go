@@ -35,10 +35,19 @@ func (d *departure) policy() string {
 	return d.decision.Policy
 }
 
-// outbox is the departures of one signal that wait for a sender.
+// outbox is the departures of one signal that wait for a sender. Each signal has its own, so that log records go out while
+// the backend for traces is away.
 type outbox struct {
 	signal  otlp.Signal
 	waiting []departure
+	wake    chan struct{}
+}
+
+func (b *outbox) wakeSender() {
+	select {
+	case b.wake <- struct{}{}:
+	default: // every sender is awake or about to be
+	}
 }
 
 // leaveLocked queues fragments for export, spans and log records apart: they go out in different requests.
@@ -56,15 +65,8 @@ func (p *Pipeline) leaveLocked(d departure) {
 		if len(d.fragments) > 0 {
 			box.waiting = append(box.waiting, d)
 			d.traces = 0 // the trace is accounted for once, by its spans: the traces' box is the first
+			box.wakeSender()
 		}
-	}
-	p.wakeSender()
-}
-
-func (p *Pipeline) wakeSender() {
-	select {
-	case p.wake <- struct{}{}:
-	default: // every sender is awake or about to be
 	}
 }
 
@@ -76,31 +78,30 @@ func (p *Pipeline) waitingLocked() int {
 	return n
 }
 
-// send exports departures in batches until ctx is done. What was not confirmed by then is put back, for Release.
-func (p *Pipeline) send(ctx context.Context) error {
+// send exports departures of one signal in batches until ctx is done. What was not confirmed by then is put back, for
+// Release.
+func (p *Pipeline) send(ctx context.Context, box *outbox) error {
 	for {
 		select {
-		case <-p.wake:
+		case <-box.wake:
 		case <-ctx.Done():
 			return nil
 		}
-		p.linger(ctx)
-		for i := range p.outbox {
-			for ctx.Err() == nil {
-				batch := p.depart(&p.outbox[i])
-				if len(batch) == 0 {
-					break
-				}
-				p.ship(ctx, &p.outbox[i], batch)
+		p.linger(ctx, box)
+		for ctx.Err() == nil {
+			batch := p.depart(box)
+			if len(batch) == 0 {
+				break
 			}
+			p.ship(ctx, box, batch)
 		}
 	}
 }
 
 // linger lets a batch fill while little is waiting: a request per trace would cost the backend and us many times more.
-func (p *Pipeline) linger(ctx context.Context) {
+func (p *Pipeline) linger(ctx context.Context, box *outbox) {
 	p.mu.Lock()
-	waiting := p.waitingLocked()
+	waiting := len(box.waiting)
 	p.mu.Unlock()
 	if waiting == 0 || waiting > 256 {
 		return
@@ -190,7 +191,7 @@ func (p *Pipeline) ship(ctx context.Context, box *outbox, batch []departure) {
 	}
 	box.waiting = append(box.waiting, left...)
 	if len(left) > 0 {
-		p.wakeSender()
+		box.wakeSender()
 	}
 	p.idle.Broadcast()
 }
@@ -320,6 +321,7 @@ func encode(signal otlp.Signal, batch []departure) *exporter.Batch {
 		}
 	}
 	b.Payload = make([]byte, 0, size)
+	var unique otlp.Unique
 	for i := range batch {
 		d := &batch[i]
 		part := exporter.Part{Trace: d.trace, Kept: d.decision.Keep && !d.orphan, Policy: d.policy(), Reason: d.reason, Off: len(b.Payload)}
@@ -327,9 +329,15 @@ func encode(signal otlp.Signal, batch []departure) *exporter.Batch {
 		if signal == otlp.Logs && !d.trace.IsZero() && !d.orphan {
 			suffix = otlp.BoolAttributeField(otlp.Logs, AttrKept, d.decision.Keep)
 		}
+		unique.Reset()
 		for _, f := range d.fragments {
-			b.Payload = f.index.AppendGroup(b.Payload, f.first, suffix)
-			part.Items += int(f.count.Spans + f.count.Logs)
+			items := int(f.count.Logs)
+			if signal == otlp.Traces {
+				b.Payload, items = unique.AppendGroup(b.Payload, f.index, f.first)
+			} else { // two records with the same bytes may be two events: they have no id of their own
+				b.Payload = f.index.AppendGroup(b.Payload, f.first, suffix)
+			}
+			part.Items += items
 		}
 		part.Len = len(b.Payload) - part.Off
 		b.Items += part.Items

@@ -13,6 +13,7 @@ import (
 //	Kept           ack
 //	Dropped        ack
 //	DeadLettered   ack
+//	Duplicate      ack: it had its outcome before its message was handed back
 //	Returned       handed back by giveBackLocked, which returns all open fragments of a message at once
 func (p *Pipeline) settle(f *fragment, o Outcome, policy string) {
 	if f.state == closed {
@@ -27,7 +28,7 @@ func (p *Pipeline) settle(f *fragment, o Outcome, policy string) {
 	}
 	p.forgetLocked(m)
 	switch o {
-	case Kept, Dropped, DeadLettered:
+	case Kept, Dropped, DeadLettered, Duplicate:
 		p.settled.Add(m.id, struct{}{})
 		for _, r := range m.receipts {
 			r.Ack()
@@ -46,13 +47,15 @@ func (p *Pipeline) forgetLocked(m *message) {
 }
 
 // giveBackLocked returns a message with all its open fragments to the queue: at once by nack when delay is zero, else
-// after the delay. What of it was exported already is exported again when it returns and follows the decision in the
-// history: at least once.
+// after the delay. What of it has its outcome is remembered, so that it is not exported again when the message returns.
 func (p *Pipeline) giveBackLocked(m *message, delay time.Duration) {
 	parts := m.parts
 	p.forgetLocked(m)
-	p.returned.Add(m.id, struct{}{})
-	for _, f := range parts {
+	var finished partSet
+	for i, f := range parts {
+		if f.state == closed {
+			finished.add(i)
+		}
 		if f.state == undecided {
 			p.withdrawLocked(f)
 		}
@@ -64,6 +67,7 @@ func (p *Pipeline) giveBackLocked(m *message, delay time.Duration) {
 			f.index = nil // its departure may wait on, and must not keep the payload
 		}
 	}
+	p.returned.Add(m.id, finished)
 	p.sweepLocked()
 	for _, r := range m.receipts {
 		if delay == 0 {
@@ -187,6 +191,7 @@ type State struct {
 	Decided         int   // decisions remembered
 	Refused         int64 // items that a backend refused by partial success, without naming them
 	Panics          int64 // payloads that made the reader panic
+	Redelivered     int64 // deliveries of a message that had been delivered before, as far as the queue says or the worker remembers
 	Undecodable     int64 // payloads dead-lettered because they could not be read; what was in them is not in the totals
 }
 
@@ -197,5 +202,6 @@ func (p *Pipeline) State() State {
 	return State{
 		Totals: p.ledger.snapshot(), Messages: len(p.messages), Bytes: p.bytes, MaxBytes: p.cfg.MaxBytes,
 		Exporting: p.waitingLocked() + p.sending, Decided: p.history.Len(), Refused: p.refused, Panics: p.panics, Undecodable: p.buried,
+		Redelivered: p.redelivered,
 	}
 }

@@ -1,0 +1,82 @@
+package pipeline
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tailweir/exporter"
+	"tailweir/otlp"
+)
+
+// A relay that batches anew sends the same span in different payloads: the spans are counted as they come, and exported
+// once.
+func TestSpansRepeatedInATraceAreExportedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.stop()
+		bad := span{trace: 1, id: 1, root: true, bad: true}
+		r.deliver(otlp.Traces, traces(bad, span{trace: 1, id: 2}))
+		r.deliver(otlp.Traces, traces(span{trace: 1, id: 2}, span{trace: 1, id: 3}, bad))
+		r.deliver(otlp.Traces, traces(span{trace: 1, id: 3, bad: true})) // differs: it is another span with the same id
+		r.sleep(4 * time.Second)
+		r.want("exported", r.backend.spans, map[string]int{"1/1": 1, "1/2": 1, "1/3": 2})
+		r.want("items of the part", r.backend.parts[0].Items, 4)
+		r.want("kept", r.p.State().Kept, Count{Spans: 6, Traces: 1})
+		r.check()
+	})
+}
+
+// What of a message had its outcome when the rest was handed back has it still when the message returns.
+func TestExportedPartsOfAMessageHandedBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *Config) { c.MaxBytes = 20_000; c.HandBack = 30 * time.Second })
+		defer r.stop()
+		// Trace 1 is decided with the message, trace 2 comes seconds later and stays open; trace 3 is dropped.
+		r.deliver(otlp.Traces, traces(span{trace: 1, id: 1, root: true, bad: true}, span{trace: 3, id: 3, root: true}))
+		r.sleep(4 * time.Second)
+		mixed := traces(span{trace: 2, id: 2, bad: true}, span{trace: 1, id: 9}, span{trace: 3, id: 9})
+		first := r.deliver(otlp.Traces, mixed)
+		r.sleep(time.Second)
+		r.want("late spans follow their decision", r.backend.spans, map[string]int{"1/1": 1, "1/9": 1})
+		for i := byte(10); first.String() == ""; i++ { // younger messages go back first: these are older
+			r.deliverAs(Delivery{Data: traces(span{trace: i, id: i}), Attributes: attrs(otlp.Traces), Publish: time.Now().Add(-3 * time.Second)})
+		}
+		r.want("under pressure", first.String(), "hand back 30s")
+		r.sleep(30 * time.Second)
+		again := r.deliver(otlp.Traces, mixed)
+		r.sleep(5 * time.Second)
+		r.want("returned", again.String(), "ack")
+		r.want("exported once", r.backend.spans, map[string]int{"1/1": 1, "1/9": 1, "2/2": 1})
+		s := r.p.State()
+		r.want("parts that were settled before", s.Duplicate, Count{Spans: 2})
+		r.want("redelivered", s.Redelivered, int64(1))
+		r.check()
+	})
+}
+
+// Each signal has its own senders: with the backend for traces away, log records go on.
+func TestLogsGoOutWhileTracesWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *Config) { c.Senders = 1 })
+		back := make(chan struct{})
+		defer r.stop()
+		defer close(back)
+		r.backend.answer = onlyFor(otlp.Traces, func() { <-back })
+		r.deliver(otlp.Traces, traces(span{trace: 1, id: 1, root: true, bad: true}))
+		r.sleep(4 * time.Second)
+		rec := r.deliver(otlp.Logs, logs(1))
+		r.sleep(time.Second)
+		r.want("the log record of the trace", rec.String(), "ack")
+		r.want("spans", len(r.backend.spans), 0)
+	})
+}
+
+func onlyFor(signal otlp.Signal, do func()) func(*exporter.Batch) error {
+	return func(b *exporter.Batch) error {
+		if b.Signal == signal {
+			do()
+		}
+		return nil
+	}
+}
