@@ -85,6 +85,8 @@ type Held struct {
 	Messages int64 `json:"messages"`
 	Bytes    int64 `json:"bytes"`
 	MaxBytes int64 `json:"max_bytes"`
+	// Redelivered counts the deliveries since the start that were not the first of their message.
+	Redelivered int64 `json:"redelivered"`
 }
 
 // Pending is a trace that waits for its decision. Its spans are held encoded, so only facts are

@@ -49,7 +49,7 @@ func example(t testing.TB) *memory {
 				"(no policy matched)": {Dropped: counts(798)},
 			},
 			Window:    console.Window{Traces: 60, Bytes: 1 << 20, MaxTraces: 100, MaxBytes: 8 << 20, WatermarkLagMS: 740},
-			Held:      console.Held{Messages: 12, Bytes: 3 << 20, MaxBytes: 64 << 20},
+			Held:      console.Held{Messages: 12, Bytes: 3 << 20, MaxBytes: 64 << 20, Redelivered: 7},
 			Exporting: 2, UptimeMS: 61_000, Ready: true,
 		},
 		pending: []console.Pending{

@@ -122,8 +122,6 @@ type Pipeline struct {
 	idle     *sync.Cond                        // signalled when busy, sending or an outbox falls to zero
 	refused  int64                             // items that a backend refused by partial success, unnamed
 	panics   int64
-
-	redelivered int64 // deliveries of a message that had been delivered before
 }
 
 // New returns a pipeline that holds nothing.
@@ -226,18 +224,13 @@ func (p *Pipeline) hold(d Delivery, got reading) (facts fleet.Facts, tell bool) 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ledger.receive(got.count)
-	finished, again := p.returned.Peek(got.id)
-	again = again || d.Attempt > 1
-	facts = fleet.Facts{Message: got.id.hash, Publish: got.publish, First: !again}
+	finished, returned := p.returned.Peek(got.id)
+	facts = fleet.Facts{Message: got.id.hash, Publish: got.publish, First: d.Attempt <= 1 && !returned}
 	if got.items() == 0 {
 		d.Receipt.Ack() // a tick, or an empty request: nothing to settle but the time it carries
 		return facts, true
 	}
-	held := p.messages[got.id]
-	if again || held != nil && held.message == d.ID {
-		p.redelivered++
-	}
-	if held != nil {
+	if held, ok := p.messages[got.id]; ok {
 		return p.repeatLocked(held, d, got)
 	}
 	if p.settled.Contains(got.id) {

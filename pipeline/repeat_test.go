@@ -48,9 +48,7 @@ func TestExportedPartsOfAMessageHandedBack(t *testing.T) {
 		r.sleep(5 * time.Second)
 		r.want("returned", again.String(), "ack")
 		r.want("exported once", r.backend.spans, map[string]int{"1/1": 1, "1/9": 1, "2/2": 1})
-		s := r.p.State()
-		r.want("parts that were settled before", s.Duplicate, Count{Spans: 2})
-		r.want("redelivered", s.Redelivered, int64(1))
+		r.want("parts that were settled before", r.p.State().Duplicate, Count{Spans: 2})
 		r.check()
 	})
 }

@@ -191,7 +191,6 @@ type State struct {
 	Decided         int   // decisions remembered
 	Refused         int64 // items that a backend refused by partial success, without naming them
 	Panics          int64 // payloads that made the reader panic
-	Redelivered     int64 // deliveries of a message that had been delivered before, as far as the queue says or the worker remembers
 	Undecodable     int64 // payloads dead-lettered because they could not be read; what was in them is not in the totals
 }
 
@@ -202,6 +201,5 @@ func (p *Pipeline) State() State {
 	return State{
 		Totals: p.ledger.snapshot(), Messages: len(p.messages), Bytes: p.bytes, MaxBytes: p.cfg.MaxBytes,
 		Exporting: p.waitingLocked() + p.sending, Decided: p.history.Len(), Refused: p.refused, Panics: p.panics, Undecodable: p.buried,
-		Redelivered: p.redelivered,
 	}
 }

@@ -21,7 +21,7 @@ func (v view) Stats() console.Stats {
 		Window: console.Window{
 			Traces: int64(s.Traces), Bytes: s.Bytes, MaxTraces: int64(s.MaxTraces), MaxBytes: s.MaxBytes, WatermarkLagMS: s.Lag.Milliseconds(),
 		},
-		Held:      console.Held{Messages: int64(p.Messages), Bytes: p.Bytes, MaxBytes: p.MaxBytes},
+		Held:      console.Held{Messages: int64(p.Messages), Bytes: p.Bytes, MaxBytes: p.MaxBytes, Redelivered: int64(v.w.subscriber.Stats().Redelivered)},
 		Exporting: int64(p.Exporting), UptimeMS: time.Since(v.w.started).Milliseconds(), Ready: v.w.ready(),
 	}
 	for name, t := range p.ByPolicy {

@@ -103,9 +103,9 @@ func wireSpan(id Identity, i int) []byte {
 func deliver(s *Seen, id Identity, from, to int, logs bool) {
 	trace := id.TraceID()
 	for i := from; i < to; i++ {
-		s.AddSpan(trace[:], wireSpan(id, i))
+		s.AddSpan(trace[:], wireSpan(id, i), wireSpan(id, i))
 		if logs && HasRecord(id.High(), i) {
-			s.AddRecord(trace[:], wireSpan(id, i))
+			s.AddRecord(trace[:], wireSpan(id, i), nil)
 		}
 	}
 }
@@ -118,6 +118,16 @@ func find(s Sent, n uint32, want Verdict) Identity {
 	for ; ; n++ {
 		if id := s.Plan(n).Identity; id.Verdict(10) == want && id.Spans > 1 {
 			return id
+		}
+	}
+}
+
+// neighbours is what changes when the traces before and after n are late: both verdicts are right for them.
+func (p *Proof) neighbours(s Sent, n uint32) {
+	p.Late = 2
+	for _, id := range []Identity{s.Plan(n - 1).Identity, s.Plan(n + 1).Identity} {
+		if id.Verdict(10) == Keep {
+			p.MustKeep--
 		}
 	}
 }
@@ -137,9 +147,25 @@ func TestProve(t *testing.T) {
 			want: func(p *Proof) { p.Split = 1 }},
 		{name: "duplicate", alter: func(seen *Seen, _ *Sent) { deliver(seen, keep, 0, 2, false) },
 			want: func(p *Proof) { p.DuplicateSpans = 2 }},
+		{name: "altered", alter: func(seen *Seen, _ *Sent) {
+			trace := keep.TraceID()
+			seen.AddSpan(trace[:], wireSpan(keep, 0), []byte("other bytes"))
+		}, want: func(p *Proof) { p.DuplicateSpans, p.Altered = 1, 1 }},
+		{name: "split and perhaps forgotten", skip: true, alter: func(seen *Seen, s *Sent) {
+			s.Gaps = []Gap{{Number: keep.Number, From: 10_000, To: 40_000}}
+			deliver(seen, keep, 0, 1, false)
+		}, want: func(p *Proof) { p.Late, p.Forgotten, p.MustKeep = 1, 1, p.MustKeep-1 }},
+		{name: "split before it can have been decided", skip: true, alter: func(seen *Seen, s *Sent) {
+			s.Gaps = []Gap{{Number: keep.Number, From: 19_000, To: 40_000}}
+			deliver(seen, keep, 0, 1, false)
+		}, want: func(p *Proof) { p.Late, p.Split, p.MustKeep = 1, 1, p.MustKeep-1 }},
+		{name: "gap of another trace", skip: true, alter: func(seen *Seen, s *Sent) {
+			s.Gaps = []Gap{{Number: keep.Number - 1, From: 10_000}, {Number: keep.Number + 1, From: 10_000}}
+			deliver(seen, keep, 0, 1, false)
+		}, want: func(p *Proof) { p.Split = 1; p.neighbours(s, keep.Number) }},
 		{name: "unexpected", alter: func(seen *Seen, _ *Sent) { deliver(seen, drop, 0, drop.Spans, false) },
 			want: func(p *Proof) { p.Unexpected = 1 }},
-		{name: "invented", alter: func(seen *Seen, _ *Sent) { seen.AddSpan(make([]byte, 16), make([]byte, 8)) },
+		{name: "invented", alter: func(seen *Seen, _ *Sent) { seen.AddSpan(make([]byte, 16), make([]byte, 8), nil) },
 			want: func(p *Proof) { p.Invented = 1 }},
 		{name: "other run", alter: func(seen *Seen, _ *Sent) { deliver(seen, Identity{Run: 2, Spans: 3}, 0, 3, false) },
 			want: func(p *Proof) { p.Invented = 3 }},
@@ -175,12 +201,12 @@ func TestProve(t *testing.T) {
 			if tt.want != nil {
 				tt.want(&want)
 			}
-			got := seen.Prove(s, Expect{Percent: 10})
-			ok := want.Lost+want.Split+want.Unexpected+want.Invented == 0
+			got := seen.Prove(s, Expect{Percent: 10, Forgot: []int64{5_000, 30_000}, Settle: 12_000})
+			ok := want.Lost+want.Split+want.Unexpected+want.Invented+want.Altered == 0
 			if got.OK() != ok {
 				t.Errorf("OK is %v, want %v", got.OK(), ok)
 			}
-			want.KeptSpans, want.Examples = got.KeptSpans, got.Examples
+			want.KeptSpans, want.KeptTraces, want.Examples = got.KeptSpans, got.KeptTraces, got.Examples
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("proof (-want +got):\n%s", diff)
 			}

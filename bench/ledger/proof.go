@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -15,15 +16,32 @@ type Sent struct {
 	Acked      int      `json:"acked"`      // spans acknowledged
 	Incomplete []uint32 `json:"incomplete"` // traces with an item that was never acknowledged; ascending
 	Delayed    []uint32 `json:"delayed"`    // traces whose deciding span was acknowledged too late to bind the decision; ascending
+	Gaps       []Gap    `json:"gaps"`       // traces that may have been decided between two of their items; by number
+}
+
+// Gap is a time in which a trace may have been decided, since its next item came so much later. A trace may have several.
+type Gap struct {
+	Number uint32 `json:"number"`
+	From   int64  `json:"from"` // unix ms: the last item before was not published earlier
+	To     int64  `json:"to"`   // unix ms: the next item was published by then
 }
 
 // Expect is what the pipeline was told to do.
 type Expect struct {
 	Percent  float64 `json:"percent"`   // of traces that are neither in error nor slow
 	LogsWith bool    `json:"logs_with"` // logs share the fate of their trace; otherwise all are kept
+
+	Forgot []int64 `json:"forgot"`    // unix ms: when workers ended that took their decisions with them
+	Settle int64   `json:"settle_ms"` // no trace is decided earlier than this after its last item
 }
 
-// Proof is the result of the join. Lost, Split, Unexpected, Invented and LostRecords
+// forgotten says whether a decision made in the gap may have been forgotten before the trace's next item came: that item
+// was then decided by itself, and the trace may have arrived in part.
+func (e Expect) forgotten(g Gap) bool {
+	return slices.ContainsFunc(e.Forgot, func(at int64) bool { return at >= g.From+e.Settle })
+}
+
+// Proof is the result of the join. Lost, Split, Unexpected, Invented, Altered and LostRecords
 // must be 0; everything else informs.
 type Proof struct {
 	Acked      int `json:"acked"`      // spans
@@ -33,6 +51,7 @@ type Proof struct {
 	Split      int `json:"split"`      // some spans of a wholly acknowledged trace arrived, others not
 	Unexpected int `json:"unexpected"` // traces that had to be dropped, but arrived
 	Invented   int `json:"invented"`   // items with ids that the load did not make
+	Altered    int `json:"altered"`    // spans that arrived again with other bytes
 
 	LostRecords int `json:"lost_records"` // log records that had to arrive, but did not
 
@@ -40,16 +59,18 @@ type Proof struct {
 	DuplicateRecords int `json:"duplicate_records"`
 	KeptSpans        int `json:"kept_spans"` // arrived, without duplicates
 	KeptRecords      int `json:"kept_records"`
-	Excluded         int `json:"excluded"`   // traces not wholly acknowledged: their loss proves nothing
-	Late             int `json:"late"`       // wholly acknowledged, but the deciding span too late: both verdicts are right
-	Borderline       int `json:"borderline"` // too near to the sampling threshold: both verdicts are right
+	Excluded         int `json:"excluded"`    // traces not wholly acknowledged: their loss proves nothing
+	KeptTraces       int `json:"kept_traces"` // arrived whole
+	Late             int `json:"late"`        // wholly acknowledged, but the deciding span too late: both verdicts are right
+	Forgotten        int `json:"forgotten"`   // arrived in part, because a worker ended between the decision and a later span
+	Borderline       int `json:"borderline"`  // too near to the sampling threshold: both verdicts are right
 
 	Examples []string `json:"examples,omitempty"` // trace ids of the first 10 faults
 }
 
 // OK says whether the run proves that nothing was lost, torn or made up.
 func (p Proof) OK() bool {
-	return p.Lost == 0 && p.Split == 0 && p.Unexpected == 0 && p.Invented == 0 && p.LostRecords == 0
+	return p.Lost == 0 && p.Split == 0 && p.Unexpected == 0 && p.Invented == 0 && p.Altered == 0 && p.LostRecords == 0
 }
 
 // String is the proof in one line, with the figures that depart from the ordinary.
@@ -60,8 +81,8 @@ func (p Proof) String() string {
 		n    int
 		what string
 	}{
-		{p.KeptRecords, "kept log records"}, {p.LostRecords, "lost log records"}, {p.DuplicateRecords, "duplicate log records"},
-		{p.Excluded, "traces not acknowledged"}, {p.Late, "traces late"}, {p.Borderline, "traces borderline"},
+		{p.Altered, "spans altered"}, {p.KeptRecords, "kept log records"}, {p.LostRecords, "lost log records"}, {p.DuplicateRecords, "duplicate log records"},
+		{p.Excluded, "traces not acknowledged"}, {p.Late, "traces late"}, {p.Forgotten, "traces forgotten"}, {p.Borderline, "traces borderline"},
 	} {
 		if extra.n != 0 {
 			line += fmt.Sprintf(", %d %s", extra.n, extra.what)
@@ -78,7 +99,7 @@ func (s *Seen) Prove(sent Sent, expect Expect) Proof {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := Proof{
-		Acked: sent.Acked, Traces: int(sent.Traces), Invented: s.counts.Invented,
+		Acked: sent.Acked, Traces: int(sent.Traces), Invented: s.counts.Invented, Altered: s.counts.Altered,
 		DuplicateSpans: s.counts.DuplicateSpans, DuplicateRecords: s.counts.DuplicateRecords,
 		KeptSpans: s.counts.Spans, KeptRecords: s.counts.Records,
 	}
@@ -101,7 +122,8 @@ func (s *Seen) judgeLocked(p *Proof, sent Sent, expect Expect, id Identity) {
 	if verdict == Either {
 		p.Borderline++
 	}
-	if contains(sent.Delayed, id.Number) {
+	gaps := sent.gaps(id.Number)
+	if len(gaps) > 0 || contains(sent.Delayed, id.Number) {
 		p.Late++
 		verdict = Either
 	}
@@ -121,7 +143,11 @@ func (s *Seen) judgeLocked(p *Proof, sent Sent, expect Expect, id Identity) {
 	case spans == 0 && verdict == Keep:
 		p.Lost++
 		p.example("lost", id)
-	case spans > 0 && spans < id.Spans:
+	case spans == id.Spans:
+		p.KeptTraces++
+	case spans > 0 && slices.ContainsFunc(gaps, expect.forgotten):
+		p.Forgotten++
+	case spans > 0:
 		p.Split++
 		p.example(fmt.Sprintf("split (%d of %d)", spans, id.Spans), id)
 	}
@@ -134,6 +160,16 @@ func (p *Proof) example(what string, id Identity) {
 	if len(p.Examples) < 10 {
 		p.Examples = append(p.Examples, fmt.Sprintf("%s %x", what, id.TraceID()))
 	}
+}
+
+// gaps are those of one trace.
+func (s Sent) gaps(n uint32) []Gap {
+	first, _ := slices.BinarySearchFunc(s.Gaps, n, func(g Gap, n uint32) int { return cmp.Compare(g.Number, n) })
+	last := first
+	for last < len(s.Gaps) && s.Gaps[last].Number == n {
+		last++
+	}
+	return s.Gaps[first:last]
 }
 
 func contains(ascending []uint32, n uint32) bool {

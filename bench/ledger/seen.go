@@ -3,17 +3,19 @@ package ledger
 import (
 	"encoding/binary"
 	"sync"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 // Seen records which spans and log records arrived. A trace takes 4 bytes, and
-// one that arrived takes 8 more and a bit for each span and for each record
-// (usually 28 bytes in all). It is safe for concurrent use.
+// one that arrived takes 8 more, 8 for each span, and a bit for each span and for each record
+// (usually 180 bytes in all). It is safe for concurrent use.
 type Seen struct {
 	mu     sync.Mutex
 	run    uint16   // of the first id that arrived
 	any    bool     // run is set
 	at     []uint32 // by trace number: where its row starts in rows, 0 = not seen
-	rows   []uint64 // per trace: high word, bitmap of spans, bitmap of log records
+	rows   []uint64 // per trace: high word, bitmap of spans, bitmap of log records, hash of each span
 	counts Counts
 }
 
@@ -24,18 +26,20 @@ type Counts struct {
 	DuplicateSpans   int `json:"duplicate_spans"`   // a span that was here before
 	Records          int `json:"records"`           // log records, without duplicates
 	DuplicateRecords int `json:"duplicate_records"` // a record that was here before
+	Altered          int `json:"altered"`           // spans that came again with other bytes
 	Invented         int `json:"invented"`          // items with ids that no load made, or of another run
 	Complete         int `json:"complete"`          // traces with every span
 	Split            int `json:"split"`             // traces with some of their spans
 }
 
-// AddSpan notes a span by its ids as they are on the wire.
-func (s *Seen) AddSpan(trace, span []byte) { s.add(trace, span, false) }
+// AddSpan notes a span by its ids as they are on the wire; item is its whole message.
+func (s *Seen) AddSpan(trace, span, item []byte) { s.add(trace, span, xxhash.Sum64(item), false) }
 
-// AddRecord notes a log record, whose identity is that of the span it belongs to.
-func (s *Seen) AddRecord(trace, span []byte) { s.add(trace, span, true) }
+// AddRecord notes a log record, whose identity is that of the span it belongs to. Its bytes may differ from one time to
+// the next: it says whether its trace was kept, which a restarted worker may not know.
+func (s *Seen) AddRecord(trace, span, _ []byte) { s.add(trace, span, 0, true) }
 
-func (s *Seen) add(trace, span []byte, record bool) {
+func (s *Seen) add(trace, span []byte, hash uint64, record bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id, ok := ParseTraceID(trace)
@@ -55,6 +59,14 @@ func (s *Seen) add(trace, span []byte, record bool) {
 		return
 	}
 	s.markLocked(row, id.Spans, index, record)
+	if record {
+		return
+	}
+	was := &s.rows[int(row)+1+2*words(id.Spans)+index]
+	if *was != 0 && *was != hash {
+		s.counts.Altered++
+	}
+	*was = hash
 }
 
 // rowLocked is the trace's row, made when it is new; not ok if another id took the number.
@@ -72,7 +84,7 @@ func (s *Seen) rowLocked(id Identity, high uint64) (uint32, bool) {
 	row := uint32(len(s.rows))
 	s.at[id.Number] = row
 	s.rows = append(s.rows, high)
-	s.rows = append(s.rows, make([]uint64, 2*words(id.Spans))...)
+	s.rows = append(s.rows, make([]uint64, 2*words(id.Spans)+id.Spans)...)
 	s.counts.Traces++
 	return row, true
 }

@@ -25,6 +25,7 @@ type Config struct {
 	RetryMax     time.Duration // 30 s
 	RetryFor     time.Duration // 1 min; then the payload counts as failed
 	Binding      time.Duration // 4 s; a deciding span acknowledged later than this after its time binds no verdict
+	Gap          time.Duration // report traces whose items may have been published further apart than this; 0 = none
 }
 
 const (
@@ -59,6 +60,9 @@ func (c Config) Validate() error {
 	}
 	if c.Connections < 1 || c.Connections > mostConnections {
 		faults = append(faults, fmt.Errorf("connections %d: want 1 to %d", c.Connections, mostConnections))
+	}
+	if c.RetryInitial <= 0 || c.RetryMax < c.RetryInitial || c.RetryFor < 0 {
+		faults = append(faults, fmt.Errorf("retries after %v to %v for %v: want them above 0, the second not below the first", c.RetryInitial, c.RetryMax, c.RetryFor))
 	}
 	if c.Rate < 0 {
 		faults = append(faults, fmt.Errorf("rate %v: want 0 or more", c.Rate))

@@ -21,7 +21,7 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 		return Report{}, err
 	}
 	start := time.Now()
-	book := newBook(cfg)
+	book := newBook(cfg, start)
 	work, free := make(chan *Payload, window), make(chan *Payload, window+2*cfg.Connections)
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -134,5 +134,5 @@ func deliver(ctx context.Context, cfg Config, book *book, s sender, p *Payload) 
 		}
 		return struct{}{}, err
 	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(cfg.RetryFor))
-	book.settle(p, outcome{err: err, tries: tries, took: time.Since(begun)}, cfg.Binding)
+	book.settle(p, outcome{err: err, tries: tries, begun: begun, took: time.Since(begun)})
 }

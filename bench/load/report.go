@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -32,24 +33,34 @@ type Report struct {
 type outcome struct {
 	err   error
 	tries int
+	begun time.Time // of the first try
 	took  time.Duration
 }
 
 // book keeps account of the items of every trace. It is safe for concurrent use.
 type book struct {
-	run  ledger.Run
-	logs bool
+	run     ledger.Run
+	logs    bool
+	binding time.Duration
+	gap     time.Duration
+	start   time.Time
 
 	mu        sync.Mutex
 	left      []uint16 // by trace: items not acknowledged yet
 	delayed   []bool   // by trace: its deciding span was acknowledged too late
+	sent      [][]span // by trace: when its spans were sent; kept only where gaps are asked for
 	spans     int      // planned
 	rep       Report   // the counters of it
 	flood     float64  // spans per second until the last trace began
 	latencies []uint32 // µs, one per acknowledged payload
 }
 
-func newBook(cfg Config) *book { return &book{run: cfg.Run, logs: cfg.Logs} }
+// span is the time in which a payload was published: from its first try to its acknowledgement, in ms since the start.
+type span struct{ from, to int32 }
+
+func newBook(cfg Config, start time.Time) *book {
+	return &book{run: cfg.Run, logs: cfg.Logs, binding: cfg.Binding, gap: cfg.Gap, start: start}
+}
 
 // begun notes that traces up to the given number exist.
 func (b *book) begun(traces uint32) {
@@ -64,6 +75,9 @@ func (b *book) begun(traces uint32) {
 		b.spans += id.Spans
 		b.left = append(b.left, uint16(items))
 		b.delayed = append(b.delayed, false)
+		if b.gap > 0 {
+			b.sent = append(b.sent, nil)
+		}
 	}
 }
 
@@ -82,7 +96,7 @@ func (b *book) planned() int {
 	return b.spans
 }
 
-func (b *book) settle(p *Payload, o outcome, binding time.Duration) {
+func (b *book) settle(p *Payload, o outcome) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.rep.Payloads++
@@ -102,8 +116,12 @@ func (b *book) settle(p *Payload, o outcome, binding time.Duration) {
 		if o.err == nil {
 			b.left[item.Number]--
 		}
-		if item.Deciding && (o.err != nil || o.took > binding) {
+		if item.Deciding && (o.err != nil || o.took > b.binding) {
 			b.delayed[item.Number] = true
+		}
+		if b.gap > 0 && !p.Logs {
+			from := o.begun.Sub(b.start)
+			b.sent[item.Number] = append(b.sent[item.Number], span{int32(from.Milliseconds()), int32((from + o.took).Milliseconds())})
 		}
 	}
 }
@@ -130,6 +148,7 @@ func (b *book) report(took time.Duration) Report {
 			r.Delayed = append(r.Delayed, n)
 		}
 	}
+	r.Gaps = b.gapsLocked()
 	r.WholeTraces = len(b.left) - len(r.Incomplete)
 	r.Seconds = took.Seconds()
 	r.SpansPerSec = b.flood
@@ -138,6 +157,37 @@ func (b *book) report(took time.Duration) Report {
 		r.CPUPerSpan = float64(cpu()) / float64(r.Acked)
 	}
 	return r
+}
+
+// gapsLocked finds the payloads of each trace that may have been published more than gap after all that came before.
+func (b *book) gapsLocked() (gaps []ledger.Gap) {
+	at := b.start.UnixMilli()
+	for n, sent := range b.sent {
+		slices.SortFunc(sent, func(x, y span) int { return cmp.Or(cmp.Compare(x.from, y.from), cmp.Compare(x.to, y.to)) })
+		sent = slices.Compact(sent) // spans of one payload
+		for i, s := range sent {
+			before, ok := previous(sent, i)
+			if ok && time.Duration(s.to-before)*time.Millisecond > b.gap {
+				gaps = append(gaps, ledger.Gap{Number: uint32(n), From: at + int64(before), To: at + int64(s.to)})
+			}
+		}
+	}
+	return gaps
+}
+
+// previous is the earliest moment at which the last payload before sent[i] may have been published, if sent[i] was
+// published as late as it may have been and was not the first.
+func previous(sent []span, i int) (at int32, ok bool) {
+	for j, s := range sent {
+		switch {
+		case j == i || s.from >= sent[i].to:
+		case !ok:
+			at, ok = s.from, true // the first of them, if nothing says that another came before sent[i], too
+		case s.to <= sent[i].to:
+			at = max(at, s.from)
+		}
+	}
+	return at, ok
 }
 
 // percentile sorts the latencies and gives one in ms.

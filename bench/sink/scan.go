@@ -16,15 +16,15 @@ var (
 	recordFields = itemFields{trace: 9, span: 10}
 )
 
-// scan calls add with the ids of every span or log record of an export request.
+// scan calls add with the ids and the bytes of every span or log record of an export request.
 // Requests nest alike for both signals: resources (1), scopes (2), items (2).
-func scan(request []byte, fields itemFields, add func(trace, span []byte)) error {
+func scan(request []byte, fields itemFields, add func(trace, span, item []byte)) error {
 	return each(request, 1, func(resource []byte) error {
 		return each(resource, 2, func(scope []byte) error {
 			return each(scope, 2, func(item []byte) error {
 				trace, span, err := ids(item, fields)
 				if err == nil {
-					add(trace, span)
+					add(trace, span, item)
 				}
 				return err
 			})

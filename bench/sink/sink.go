@@ -5,6 +5,7 @@ package sink
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,6 +26,7 @@ const maxBody = 256 << 20
 // Sink receives. The zero value is ready and safe for concurrent use.
 type Sink struct {
 	Seen    ledger.Seen
+	Journal *Journal  // where requests are kept before they are confirmed; nil: in memory alone
 	bodies  sync.Pool // *bytes.Buffer
 	inflate sync.Pool // *gzip.Reader
 }
@@ -39,18 +41,28 @@ type Question struct {
 // POST /proof (Question → ledger.Proof).
 func (s *Sink) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/traces", func(w http.ResponseWriter, r *http.Request) { s.receive(w, r, s.addSpans) })
-	mux.HandleFunc("POST /v1/logs", func(w http.ResponseWriter, r *http.Request) { s.receive(w, r, s.addRecords) })
+	mux.HandleFunc("POST /v1/traces", func(w http.ResponseWriter, r *http.Request) { s.receive(w, r, kindTraces) })
+	mux.HandleFunc("POST /v1/logs", func(w http.ResponseWriter, r *http.Request) { s.receive(w, r, kindLogs) })
 	mux.HandleFunc("GET /report", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Seen.Counts()) })
 	mux.HandleFunc("POST /proof", s.prove)
 	return mux
 }
 
-func (s *Sink) addSpans(request []byte) error { return scan(request, spanFields, s.Seen.AddSpan) }
+// add notes what is in a request, and confirms it only when it will survive the death of this process.
+func (s *Sink) add(kind byte, request []byte) error {
+	fields, note := spanFields, s.Seen.AddSpan
+	if kind == kindLogs {
+		fields, note = recordFields, s.Seen.AddRecord
+	}
+	if s.Journal != nil {
+		if err := s.Journal.append(kind, request); err != nil {
+			return err
+		}
+	}
+	return scan(request, fields, note)
+}
 
-func (s *Sink) addRecords(request []byte) error { return scan(request, recordFields, s.Seen.AddRecord) }
-
-func (s *Sink) receive(w http.ResponseWriter, r *http.Request, add func([]byte) error) {
+func (s *Sink) receive(w http.ResponseWriter, r *http.Request, kind byte) {
 	buf, _ := s.bodies.Get().(*bytes.Buffer)
 	if buf == nil {
 		buf = new(bytes.Buffer)
@@ -59,10 +71,14 @@ func (s *Sink) receive(w http.ResponseWriter, r *http.Request, add func([]byte) 
 	buf.Reset()
 	err := s.read(buf, r)
 	if err == nil {
-		err = add(buf.Bytes())
+		err = s.add(kind, buf.Bytes())
 	}
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		code := http.StatusServiceUnavailable
+		if errors.Is(err, errMalformed) {
+			code = http.StatusBadRequest
+		}
+		http.Error(w, err.Error(), code)
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-protobuf") // an empty response: all taken
@@ -106,11 +122,11 @@ func (s *Sink) GRPCServer() *grpc.Server {
 }
 
 func (s *Sink) export(_ any, stream grpc.ServerStream) error {
-	add := s.addSpans
+	kind := kindTraces
 	switch method, _ := grpc.MethodFromServerStream(stream); method {
 	case "/opentelemetry.proto.collector.trace.v1.TraceService/Export":
 	case "/opentelemetry.proto.collector.logs.v1.LogsService/Export":
-		add = s.addRecords
+		kind = kindLogs
 	default:
 		return status.Errorf(codes.Unimplemented, "method %s is not served", method)
 	}
@@ -118,8 +134,12 @@ func (s *Sink) export(_ any, stream grpc.ServerStream) error {
 	if err := stream.RecvMsg(&request); err != nil {
 		return err
 	}
-	if err := add(request); err != nil {
-		return status.Error(codes.InvalidArgument, err.Error())
+	if err := s.add(kind, request); err != nil {
+		code := codes.Unavailable
+		if errors.Is(err, errMalformed) {
+			code = codes.InvalidArgument
+		}
+		return status.Error(code, err.Error())
 	}
 	return stream.SendMsg(&response)
 }
