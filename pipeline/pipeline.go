@@ -74,7 +74,7 @@ type Config struct {
 
 	LogsKeep    LogsKeep      // default LogsAll
 	MaxBytes    int64         // held payloads and what belongs to them; at 80 % the newest messages are handed back; default 512 MiB
-	HandBack    time.Duration // after how long a message handed back under pressure returns; default 30 s
+	HandBack    time.Duration // after how long a message handed back under pressure returns, longer after many deliveries; default 30 s
 	History     int           // decisions remembered for late fragments, about 150 B each; default 200,000
 	Settled     int           // settled messages remembered by payload hash, so that a repeat is seen; about 130 B each; default 100,000
 	MaxInflated int           // a payload that inflates beyond is dead-lettered; default 64 MiB
@@ -239,7 +239,7 @@ func (p *Pipeline) hold(d Delivery, got reading) (facts fleet.Facts, tell bool) 
 		return facts, false
 	}
 	m := &message{
-		id: got.id, message: d.ID, publish: d.Publish, attrs: d.Attributes,
+		id: got.id, message: d.ID, publish: d.Publish, attrs: d.Attributes, attempt: d.Attempt,
 		receipts: []Receipt{d.Receipt}, open: len(got.fragments),
 		charge: charge(got.id.size, got.items(), len(got.fragments)),
 	}
@@ -264,6 +264,7 @@ func (p *Pipeline) repeatLocked(m *message, d Delivery, got reading) (fleet.Fact
 		d.Receipt.Ack()
 	} else {
 		m.receipts = append(m.receipts, d.Receipt)
+		m.attempt = max(m.attempt, d.Attempt)
 		m.charge += int64(len(d.Data))
 		p.bytes += int64(len(d.Data))
 	}

@@ -169,7 +169,7 @@ func (p *Pipeline) bury(ctx context.Context, d Delivery, cause error) {
 	}
 	p.cfg.Log.Warn("payload dead-lettered", "message", d.ID, "reason", reason, "error", cause)
 	if !p.deadLetter(ctx, d.Data, d.Attributes, reason, cause) {
-		d.Receipt.HandBack(p.cfg.HandBack)
+		d.Receipt.HandBack(p.handBack(d.Attempt))
 		return
 	}
 	d.Receipt.Ack()

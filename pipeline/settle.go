@@ -120,12 +120,22 @@ func (p *Pipeline) relieve() {
 		case m.inExport():
 			kept = append(kept, m)
 		default:
-			p.giveBackLocked(m, p.cfg.HandBack)
+			p.giveBackLocked(m, p.handBack(m.attempt))
 		}
 	}
 	for _, m := range kept {
 		heap.Push(&p.newest, m)
 	}
+}
+
+// maxHandBack is the longest ack deadline that Pub/Sub takes.
+const maxHandBack = 10 * time.Minute
+
+// handBack is the delay after which a message returns that was delivered so often. It doubles every 8 deliveries: Pub/Sub
+// counts them, and with the 100 attempts of the dead-letter policy a healthy message would become a dead letter after an
+// outage of 50 minutes at 30 s each; so it takes 12 hours.
+func (p *Pipeline) handBack(attempt int) time.Duration {
+	return min(p.cfg.HandBack<<min(attempt/8, 8), max(p.cfg.HandBack, maxHandBack))
 }
 
 func (m *message) inExport() bool {

@@ -68,11 +68,11 @@ func Create(ctx context.Context, cfg Config, client *queue.Client) error {
 			return err
 		}
 	}
-	for sub, topic := range map[string]string{
-		cfg.Queue.Subscription:          cfg.Queue.Topic,
-		cfg.Queue.DeadLetters + "-kept": cfg.Queue.DeadLetters, // so that what falls there stays
+	for _, sub := range []queue.SubscriptionConfig{
+		{Subscription: cfg.Queue.Subscription, Topic: cfg.Queue.Topic, DeadLetterTopic: cfg.Queue.DeadLetters},
+		{Subscription: cfg.Queue.DeadLetters + "-kept", Topic: cfg.Queue.DeadLetters}, // so that what falls there stays
 	} {
-		if err := client.CreateSubscription(ctx, queue.SubscriptionConfig{Subscription: sub, Topic: topic}); err != nil {
+		if err := client.CreateSubscription(ctx, sub); err != nil {
 			return err
 		}
 	}
