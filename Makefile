@@ -1,4 +1,5 @@
 # make test   everything that must hold; needs Go alone (what needs Node, Chromium or Java is skipped with a line that says so)
+# make torture  the same under kills, stops and a failing Pub/Sub, for ROUNDS rounds, JOBS at a time, with WORKERS workers
 # make bench  load → ingest → broker → worker → sink as processes: CPU per span, memory, spans per second, completeness
 # make fuzz   each fuzz target for FUZZTIME
 # make lint   gofmt, go vet, staticcheck
@@ -7,8 +8,12 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 FUZZTIME ?= 30s
 BENCH ?=
+ROUNDS ?= 5
+WORKERS ?= 1
+JOBS ?= 1
+TORTURE ?=
 
-.PHONY: test e2e bench fuzz lint
+.PHONY: test bench torture fuzz lint
 
 test: lint
 	go test -race -timeout 20m ./...
@@ -22,6 +27,9 @@ lint:
 
 bench:
 	go run ./bench run $(BENCH)
+
+torture:
+	go run ./bench torture --rounds $(ROUNDS) --workers $(WORKERS) --jobs $(JOBS) $(TORTURE)
 
 fuzz:
 	@for pkg in $$(go list ./...); do \

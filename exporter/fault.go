@@ -13,13 +13,12 @@ const maxMessage = 512
 
 // fault is one attempt's failure, classified.
 type fault struct {
-	endpoint  string
-	code      string // "503 Service Unavailable", "UNAVAILABLE", "network"
-	msg       string
-	transient bool
-	tooLarge  bool          // a smaller request may pass
-	wait      time.Duration // what the backend asked for; 0 = nothing
-	cause     error         // network errors only
+	endpoint string
+	code     string // "503 Service Unavailable", "UNAVAILABLE", "network"
+	msg      string
+	verdict  verdict
+	wait     time.Duration // what the backend asked for; 0 = nothing
+	cause    error         // network errors only
 }
 
 func (f *fault) Error() string {

@@ -112,8 +112,11 @@ func (f *File) Export(ctx context.Context, b *Batch) error {
 		if err == nil {
 			return nil
 		}
-		// Closed stays closed; everything else (no space, quota, a vanished mount) can be mended while we wait.
-		return &fault{endpoint: lines.path, code: "write", msg: err.Error(), cause: err, transient: !errors.Is(err, os.ErrClosed)}
+		f := &fault{endpoint: lines.path, code: "write", msg: err.Error(), cause: err, verdict: busy}
+		if errors.Is(err, os.ErrClosed) {
+			f.verdict = refused // everything else (no space, quota, a vanished mount) can be mended while we wait
+		}
+		return f
 	}, func(ft *fault, wait time.Duration) {
 		f.log.Warn("file write is retried", "wait", wait, "error", ft)
 	})

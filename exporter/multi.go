@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
+
+	"tailweir/otlp"
 )
 
 // Multi gives every batch to several exporters. Safe for concurrent use.
@@ -14,6 +17,29 @@ type Multi struct{ exporters []Exporter }
 
 // All joins exporters that must all confirm a batch.
 func All(exporters ...Exporter) *Multi { return &Multi{exporters: exporters} }
+
+// Only limits an exporter to signals; it confirms batches of others without taking them: a backend for traces alone would
+// refuse log records for ever.
+func Only(e Exporter, signals ...otlp.Signal) Exporter { return only{e, signals} }
+
+type only struct {
+	Exporter
+	signals []otlp.Signal
+}
+
+func (o only) Export(ctx context.Context, b *Batch) error {
+	if !slices.Contains(o.signals, b.Signal) {
+		return nil
+	}
+	return o.Exporter.Export(ctx, b)
+}
+
+func (o only) Close() error {
+	if c, ok := o.Exporter.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
 
 // Name is the exporters' names joined by "+".
 func (m *Multi) Name() string {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tailweir/otlp"
 )
 
 // outcome is an exporter that takes a while and ends as told.
@@ -116,4 +118,27 @@ func TestAllRunsInParallel(t *testing.T) {
 			t.Errorf("name %q", m.Name())
 		}
 	})
+}
+
+func TestOnly(t *testing.T) {
+	down := errors.New("down")
+	for _, tt := range []struct {
+		signals []otlp.Signal
+		batch   *Batch
+		want    error
+	}{
+		{[]otlp.Signal{otlp.Traces}, traceBatch(t, 1, 1), down},
+		{[]otlp.Signal{otlp.Logs}, traceBatch(t, 1, 1), nil},
+		{[]otlp.Signal{otlp.Traces, otlp.Logs}, traceBatch(t, 1, 1), down},
+		{[]otlp.Signal{otlp.Traces}, &Batch{Signal: otlp.Logs}, nil},
+	} {
+		var calls atomic.Int32
+		x := Only(outcome{"a", 0, down, &calls}, tt.signals...)
+		if err := x.Export(t.Context(), tt.batch); !errors.Is(err, tt.want) || (calls.Load() == 1) != (tt.want != nil) {
+			t.Errorf("%v for %v: %v after %d calls, want %v", tt.batch.Signal, tt.signals, err, calls.Load(), tt.want)
+		}
+		if x.Name() != "a" {
+			t.Errorf("name %q", x.Name())
+		}
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"tailweir/otlp"
@@ -21,7 +20,7 @@ type OTLP struct {
 	timeout time.Duration
 	retry   retry
 	log     *slog.Logger
-	failing atomic.Bool // the last attempt of any batch was refused for now
+	outages [otlp.Logs + 1]outage // by signal: a backend may take one and not the other
 }
 
 // sender does one attempt. encode is called once per piece and its result is sent at each attempt of it.
@@ -74,7 +73,8 @@ func (o *OTLP) Name() string { return "otlp" }
 // Close frees idle connections. Call it after the last Export returned.
 func (o *OTLP) Close() error { return o.send.close() }
 
-// Export sends the batch and retries what OTLP calls retryable until ctx is done. A batch of several parts
+// Export sends the batch and retries, until ctx is done, whatever is not the data's fault: also a refused key or a
+// wrong path, which are logged as errors once a minute with what to do. A batch of several parts
 // that is too large for the backend is sent in halves; see PermanentError.Parts.
 func (o *OTLP) Export(ctx context.Context, b *Batch) error {
 	if b.Items == 0 || len(b.Payload) == 0 {
@@ -107,9 +107,9 @@ func (o *OTLP) deliver(ctx context.Context, b *Batch, p piece, d *delivery) erro
 	case err == nil:
 		d.confirm(partial)
 		return nil
-	case !errors.As(err, &f) || f.transient:
+	case !errors.As(err, &f) || f.verdict.held():
 		return err
-	case f.tooLarge && p.end-p.first > 1 && b.tiled():
+	case f.verdict == tooLarge && p.end-p.first > 1 && b.tiled():
 		left, right := b.halve(p)
 		if err := o.deliver(ctx, b, left, d); err != nil {
 			return err
@@ -125,21 +125,19 @@ func (o *OTLP) sendPiece(ctx context.Context, signal otlp.Signal, p piece) (*Par
 	if err != nil {
 		return nil, err
 	}
+	log, outage := o.log.With("signal", signal.String()), &o.outages[signal]
 	var partial *PartialError
 	err = o.retry.do(ctx, func(ctx context.Context) (f *fault) {
 		partial, f = o.attempt(ctx, signal, body)
 		return f
 	}, func(f *fault, wait time.Duration) {
-		if !o.failing.Swap(true) {
-			o.log.Warn("export is retried", "signal", signal.String(), "wait", wait, "error", f)
-		}
+		outage.failed(log, f, wait)
 	})
-	if err == nil && o.failing.Swap(false) {
-		o.log.Info("export works again", "signal", signal.String())
+	if err == nil {
+		outage.worked(log)
 	}
 	if partial != nil {
-		o.log.Warn("backend answered with a partial success", "signal", signal.String(),
-			"items", p.items, "rejected", partial.Rejected, "message", partial.Msg)
+		log.Warn("backend answered with a partial success", "items", p.items, "rejected", partial.Rejected, "message", partial.Msg)
 	}
 	return partial, err
 }
@@ -148,7 +146,7 @@ func (o *OTLP) attempt(ctx context.Context, signal otlp.Signal, body []byte) (*P
 	select {
 	case o.slots <- struct{}{}:
 	case <-ctx.Done():
-		return nil, &fault{endpoint: "backend", code: "not sent", transient: true, cause: context.Cause(ctx)}
+		return nil, &fault{endpoint: "backend", code: "not sent", verdict: busy, cause: context.Cause(ctx)}
 	}
 	defer func() { <-o.slots }()
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)

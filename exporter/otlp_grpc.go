@@ -117,19 +117,14 @@ func (s *grpcSender) attempt(ctx context.Context, signal otlp.Signal, body []byt
 	return partialSuccess(signal, answer, false), nil
 }
 
-// codeFault follows the OTLP specification, "Failures" of OTLP/gRPC: these codes are retried,
-// RESOURCE_EXHAUSTED only when the backend says by RetryInfo that it will recover, nothing else.
 func codeFault(endpoint string, err error) *fault {
 	st := status.Convert(err)
 	wait, hasWait := retryInfo(st)
-	f := &fault{endpoint: endpoint, code: codeName(st.Code()), msg: clip(st.Message()), wait: wait}
-	switch st.Code() {
-	case codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.OutOfRange, codes.Unavailable, codes.DataLoss:
-		f.transient = true
-	case codes.ResourceExhausted:
-		f.transient, f.tooLarge = hasWait, !hasWait
+	message := clip(st.Message())
+	return &fault{
+		endpoint: endpoint, code: codeName(st.Code()), msg: message,
+		verdict: codeVerdict(st.Code(), message, hasWait), wait: wait,
 	}
-	return f
 }
 
 func retryInfo(st *status.Status) (wait time.Duration, ok bool) {

@@ -127,18 +127,16 @@ func (s *httpSender) attempt(ctx context.Context, signal otlp.Signal, body []byt
 	return partialSuccess(signal, answer, media == mediaJSON), nil
 }
 
-// statusFault follows the OTLP specification, "Failures": 429, 502, 503 and 504 are retried, nothing else.
 func statusFault(target *url.URL, res *http.Response, media string, body []byte) *fault {
 	f := &fault{
 		endpoint: display(target),
 		code:     strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode),
 		msg:      clip(statusMessage(media, body)),
-		tooLarge: res.StatusCode == http.StatusRequestEntityTooLarge,
+		verdict:  httpVerdict(res.StatusCode),
+		wait:     retryAfter(res.Header.Get("Retry-After"), time.Now()),
 	}
-	switch res.StatusCode {
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		f.transient = true
-		f.wait = retryAfter(res.Header.Get("Retry-After"), time.Now())
+	if to, err := res.Location(); err == nil && res.StatusCode/100 == 3 {
+		f.msg = clip("redirects to " + display(to)) // the body may repeat the URL with its query
 	}
 	return f
 }
@@ -178,5 +176,5 @@ func networkFault(target *url.URL, err error) *fault {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err // the outer text repeats the URL with its query
 	}
-	return &fault{endpoint: display(target), code: "network", msg: clip(err.Error()), transient: true, cause: err}
+	return &fault{endpoint: display(target), code: "network", msg: clip(err.Error()), verdict: busy, cause: err}
 }

@@ -5,13 +5,11 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/grpc/codes"
 
 	"tailweir/exporter/exportertest"
 	"tailweir/otlp"
@@ -33,60 +31,6 @@ func open(t *testing.T, c OTLPConfig) *OTLP {
 		}
 	})
 	return o
-}
-
-// The lists of the OTLP specification, every code. Retried ones succeed at the second attempt.
-func TestOTLPClassification(t *testing.T) {
-	retriedHTTP := map[int]bool{429: true, 502: true, 503: true, 504: true}
-	t.Run("http", func(t *testing.T) {
-		b := exportertest.NewHTTP(t, nil)
-		o := open(t, OTLPConfig{Endpoint: b.URL})
-		for status := 300; status < 600; status++ {
-			if http.StatusText(status) == "" && status != 599 || status == http.StatusNotModified {
-				continue // 304 has no body by definition
-			}
-			before := len(b.Requests())
-			b.Script(exportertest.Answer{Status: status, Body: []byte("the reason")})
-			err := o.Export(t.Context(), traceBatch(t, 1, 1))
-			checkClass(t, status, retriedHTTP[status], err, len(b.Requests())-before)
-		}
-	})
-	retriedGRPC := map[codes.Code]bool{
-		codes.Canceled: true, codes.DeadlineExceeded: true, codes.Aborted: true, codes.OutOfRange: true,
-		codes.Unavailable: true, codes.DataLoss: true,
-	}
-	t.Run("grpc", func(t *testing.T) {
-		b := exportertest.NewGRPC(t, nil)
-		o := open(t, OTLPConfig{Endpoint: b.URL})
-		for code := codes.Canceled; code <= codes.Unauthenticated; code++ {
-			before := len(b.Requests())
-			b.Script(exportertest.Answer{Code: code, Message: "the reason"})
-			err := o.Export(t.Context(), traceBatch(t, 1, 1))
-			checkClass(t, code, retriedGRPC[code], err, len(b.Requests())-before)
-		}
-		before := len(b.Requests())
-		b.Script(exportertest.Answer{Code: codes.ResourceExhausted, RetryDelay: time.Millisecond})
-		err := o.Export(t.Context(), traceBatch(t, 1, 1))
-		checkClass(t, "RESOURCE_EXHAUSTED with RetryInfo", true, err, len(b.Requests())-before)
-	})
-}
-
-func checkClass(t *testing.T, code any, retried bool, err error, attempts int) {
-	t.Helper()
-	if retried {
-		if err != nil || attempts != 2 {
-			t.Errorf("%v: err %v after %d attempts, want success at the second", code, err, attempts)
-		}
-		return
-	}
-	var pe *PermanentError
-	if !errors.As(err, &pe) || attempts != 1 {
-		t.Errorf("%v: err %v after %d attempts, want a PermanentError after one", code, err, attempts)
-		return
-	}
-	if !strings.Contains(err.Error(), "the reason") || !strings.Contains(err.Error(), "127.0.0.1") {
-		t.Errorf("%v: %q names neither endpoint nor reason", code, err)
-	}
 }
 
 func TestOTLPErrorText(t *testing.T) {

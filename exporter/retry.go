@@ -27,7 +27,7 @@ func (r retry) waits() *backoff.ExponentialBackOff {
 	}
 }
 
-// do calls attempt until it succeeds, fails for good or ctx is done; failed hears of each transient fault
+// do calls attempt until it succeeds, is refused or ctx is done; failed hears of each fault that is held
 // and the wait that follows it. A backend's own wish is a floor: the jitter comes on top of it when it is
 // the longer of the two, or clients that were throttled together would return together.
 func (r retry) do(ctx context.Context, attempt func(context.Context) *fault, failed func(*fault, time.Duration)) error {
@@ -37,7 +37,7 @@ func (r retry) do(ctx context.Context, attempt func(context.Context) *fault, fai
 		if f == nil {
 			return nil
 		}
-		if !f.transient {
+		if !f.verdict.held() {
 			return f
 		}
 		if ctx.Err() != nil {

@@ -49,7 +49,7 @@ func (s *scripted) attempt(context.Context, otlp.Signal, []byte) (*PartialError,
 
 func TestRetryWaits(t *testing.T) {
 	busy := func(wait time.Duration) *fault {
-		return &fault{endpoint: "e", code: "busy", transient: true, wait: wait}
+		return &fault{endpoint: "e", code: "busy", verdict: busy, wait: wait}
 	}
 	tests := []struct {
 		name     string
@@ -90,7 +90,7 @@ func TestRetryEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &scripted{start: time.Now()}
 		for range 1000 {
-			s.faults = append(s.faults, &fault{endpoint: "e", code: "busy", transient: true})
+			s.faults = append(s.faults, &fault{endpoint: "e", code: "busy", verdict: busy})
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
@@ -110,7 +110,7 @@ func TestRetryEndsWithContext(t *testing.T) {
 
 func TestOutageIsLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		busy := &fault{endpoint: "e", code: "busy", transient: true}
+		busy := &fault{endpoint: "e", code: "busy", verdict: busy}
 		s := &scripted{start: time.Now(), faults: []*fault{busy, busy, busy, busy}}
 		lines := 0
 		o := newOTLP(OTLPConfig{Logger: onLog(func() { lines++ })}.withDefaults(), s)
@@ -143,7 +143,7 @@ func TestRetryAfterHeader(t *testing.T) {
 func TestBackendsWish(t *testing.T) {
 	for _, code := range []int{429, 503} {
 		res := &http.Response{StatusCode: code, Header: http.Header{"Retry-After": {"7"}}}
-		if f := statusFault(&url.URL{Scheme: "http", Host: "h"}, res, "", nil); f.wait != 7*time.Second || !f.transient {
+		if f := statusFault(&url.URL{Scheme: "http", Host: "h"}, res, "", nil); f.wait != 7*time.Second || f.verdict != busy {
 			t.Errorf("HTTP %d: %+v, want a wait of 7s", code, f)
 		}
 	}
@@ -152,7 +152,7 @@ func TestBackendsWish(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f := codeFault("grpc://h", st.Err()); f.wait != 9*time.Second || !f.transient || f.tooLarge {
+		if f := codeFault("grpc://h", st.Err()); f.wait != 9*time.Second || f.verdict != busy {
 			t.Errorf("%s: %+v, want a wait of 9s", code, f)
 		}
 	}

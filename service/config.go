@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"tailweir/buffer"
+	"tailweir/otlp"
 	"tailweir/sampler"
 	"tailweir/strictyaml"
 )
@@ -86,6 +87,7 @@ func (LogsKeep) Values() []string { return []string{"all", "with_trace"} }
 // ExporterConfig is one destination of kept data.
 type ExporterConfig struct {
 	Type           ExporterType      `yaml:"type,required"`
+	Signals        []Signal          `yaml:"signals"`         // default all
 	Endpoint       string            `yaml:"endpoint"`        // otlp
 	TracesEndpoint string            `yaml:"traces_endpoint"` // otlp over HTTP
 	LogsEndpoint   string            `yaml:"logs_endpoint"`   // otlp over HTTP
@@ -110,6 +112,19 @@ type ExporterType string
 
 // Values returns the legal settings.
 func (ExporterType) Values() []string { return []string{"otlp", "file"} }
+
+// Signal is an element of the setting exporters[].signals.
+type Signal string
+
+// Values returns the legal settings.
+func (Signal) Values() []string { return []string{"traces", "logs"} }
+
+func (s Signal) otlp() otlp.Signal {
+	if s == "logs" {
+		return otlp.Logs
+	}
+	return otlp.Traces
+}
 
 // Compression is the setting exporters[].compression.
 type Compression string

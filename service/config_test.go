@@ -30,6 +30,7 @@ exporters:
 - type: file
 - type: otlp
   dir: /tmp
+  signals: [traces, log]
 policies:
 - {name: slow, type: latency, latency: {treshold_ms: 10}}
 `
@@ -46,6 +47,7 @@ policies:
 		`worker.yaml:10:3: exporters[0]: a file exporter needs dir`,
 		`worker.yaml:11:3: exporters[1]: an otlp exporter needs endpoint`,
 		`worker.yaml:12:8: exporters[1].dir: belongs to a file exporter`,
+		`worker.yaml:13:21: exporters[1].signals[1]: `,
 		`did you mean "threshold_ms"?`,
 	} {
 		if !strings.Contains(err.Error(), want) {

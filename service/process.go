@@ -69,7 +69,9 @@ func Create(ctx context.Context, cfg Config, client *queue.Client) error {
 		}
 	}
 	for _, sub := range []queue.SubscriptionConfig{
-		{Subscription: cfg.Queue.Subscription, Topic: cfg.Queue.Topic, DeadLetterTopic: cfg.Queue.DeadLetters},
+		// Without the dead-letter policy that Terraform gives it: with one, Google's emulator waits longer and longer before
+		// it redelivers what a killed worker held.
+		{Subscription: cfg.Queue.Subscription, Topic: cfg.Queue.Topic},
 		{Subscription: cfg.Queue.DeadLetters + "-kept", Topic: cfg.Queue.DeadLetters}, // so that what falls there stays
 	} {
 		if err := client.CreateSubscription(ctx, sub); err != nil {

@@ -59,12 +59,22 @@ func NewWorker(cfg Config, opts WorkerOptions) (*Worker, error) {
 		return nil, err
 	}
 	w := &Worker{cfg: cfg, opts: opts, started: time.Now(), kept: kept}
+	taken := map[otlp.Signal]bool{}
 	for i, e := range cfg.Exporters {
 		x, err := openExporter(e, opts.Log)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("exporters[%d]: %w", i, err), w.closeExporters())
 		}
-		w.exporters = append(w.exporters, x)
+		signals := e.signals()
+		w.exporters = append(w.exporters, exporter.Only(x, signals...))
+		for _, s := range signals {
+			taken[s] = true
+		}
+	}
+	for _, s := range []otlp.Signal{otlp.Traces, otlp.Logs} {
+		if !taken[s] && !opts.Local {
+			opts.Log.Warn("no exporter takes this signal: what is kept of it goes nowhere", "signal", s.String())
+		}
 	}
 	if len(opts.Console) > 0 {
 		w.exporters = append(w.exporters, w.kept)
@@ -95,6 +105,17 @@ func NewWorker(cfg Config, opts WorkerOptions) (*Worker, error) {
 		Endpoints: opts.Endpoints, AllowRemote: cfg.Console.AllowRemote, AllowedHosts: cfg.Console.AllowedHosts, Metrics: metrics,
 	})
 	return w, nil
+}
+
+func (c ExporterConfig) signals() []otlp.Signal {
+	if len(c.Signals) == 0 {
+		return []otlp.Signal{otlp.Traces, otlp.Logs}
+	}
+	all := make([]otlp.Signal, len(c.Signals))
+	for i, s := range c.Signals {
+		all[i] = s.otlp()
+	}
+	return all
 }
 
 func openExporter(c ExporterConfig, log *slog.Logger) (exporter.Exporter, error) {

@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -49,7 +51,7 @@ func (d *Decoder) Document(src []byte) *yaml.Node {
 	var doc, second yaml.Node
 	if err := dec.Decode(&doc); err != nil {
 		if !errors.Is(err, io.EOF) {
-			d.syntaxFault(err)
+			d.syntaxFault(src, err)
 		}
 		return nil
 	}
@@ -58,7 +60,7 @@ func (d *Decoder) Document(src []byte) *yaml.Node {
 		d.add(&second, "", "a second document starts here, want one")
 		return nil
 	case !errors.Is(err, io.EOF):
-		d.syntaxFault(err)
+		d.syntaxFault(src, err)
 		return nil
 	}
 	if len(doc.Content) == 0 || d.isNull(doc.Content[0]) {
@@ -68,19 +70,26 @@ func (d *Decoder) Document(src []byte) *yaml.Node {
 	return doc.Content[0]
 }
 
-var syntaxLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+var syntaxLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?`)
 
-func (d *Decoder) syntaxFault(err error) {
-	msg := err.Error()
-	m := syntaxLine.FindStringSubmatch(msg)
-	f := Fault{File: d.file, Msg: "not valid YAML: " + strings.TrimPrefix(msg, "yaml: ")}
-	if m != nil {
-		f.Msg = "not valid YAML: " + strings.TrimPrefix(msg, m[0])
-		if f.Line, _ = strconv.Atoi(m[1]); f.Line > 0 {
-			f.Column = 1
-		}
+func (d *Decoder) syntaxFault(src []byte, err error) {
+	m := syntaxLine.FindStringSubmatch(err.Error())
+	f := Fault{File: d.file, Column: 1, Msg: "not valid YAML: " + strings.TrimPrefix(err.Error(), m[0])}
+	if f.Line, _ = strconv.Atoi(m[1]); f.Line == 0 {
+		f.Line, f.Column = unreadable(src)
 	}
 	d.faults = append(d.faults, f)
+}
+
+// unreadable is the place of the first character that YAML does not allow, or 1:1 when all are: the parser names no
+// line for such a character, nor for what is wrong in the first line.
+func unreadable(src []byte) (line, column int) {
+	at := bytes.IndexFunc(src, func(r rune) bool {
+		return r == utf8.RuneError || r == 0xFFFE || r == 0xFFFF || unicode.IsControl(r) && !strings.ContainsRune("\t\n\r\u0085", r)
+	})
+	before := src[:max(at, 0)]
+	start := bytes.LastIndexByte(before, '\n') + 1
+	return 1 + bytes.Count(before, []byte{'\n'}), 1 + utf8.RuneCount(before[start:])
 }
 
 // Faultf records a fault of the value at path, or of its nearest ancestor in the file when path is absent from it.
@@ -188,7 +197,7 @@ func describe(n *yaml.Node) string {
 	if n.ShortTag() == "!!str" {
 		return strconv.Quote(clip(n.Value))
 	}
-	return clip(n.Value)
+	return onOneLine(clip(n.Value))
 }
 
 func clip(s string) string {

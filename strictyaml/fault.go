@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Fault is one thing that is wrong in a YAML document, at the place where a person has to change it.
@@ -24,10 +26,19 @@ func (f Fault) String() string {
 	}
 	b.WriteString(": ")
 	if f.Path != "" {
-		b.WriteString(f.Path + ": ")
+		b.WriteString(onOneLine(f.Path) + ": ")
 	}
 	b.WriteString(f.Msg)
 	return b.String()
+}
+
+// onOneLine escapes what a file may bring into a fault if it has line breaks or other control characters.
+func onOneLine(s string) string {
+	if !strings.ContainsFunc(s, unicode.IsControl) {
+		return s
+	}
+	quoted := strconv.Quote(s)
+	return quoted[1 : len(quoted)-1]
 }
 
 // Faults is every fault of a document in the order of the file. As an error it has one line per fault.

@@ -24,6 +24,7 @@ type localOptions struct {
 	otlp, otlpGRPC, console string
 	policies                string
 	endpoint, out           string
+	tracesOnly              bool
 	settle, idle, maxAge    time.Duration
 }
 
@@ -35,6 +36,7 @@ func localFlags(args []string) (localOptions, error) {
 	flags.StringVar(&o.console, "console", ":8080", "`ADDR` of the console; loopback only")
 	flags.StringVar(&o.policies, "policies", "", "`FILE` with the collector's policies: list or tail_sampling: block (default: errors, slower than 1s, 10% of the rest)")
 	flags.StringVar(&o.endpoint, "otlp-endpoint", "", "`URL` to send kept data to as well: http(s)://host:4318 or grpc(s)://host:4317")
+	flags.BoolVar(&o.tracesOnly, "otlp-traces-only", false, "send no log records to --otlp-endpoint, for a backend that takes none")
 	flags.StringVar(&o.out, "out", "", "`DIR` to write kept data to as OTLP JSON lines, traces.jsonl and logs.jsonl")
 	flags.DurationVar(&o.settle, "settle", 6*time.Second, "`quiet` time after which a trace with its root is decided")
 	flags.DurationVar(&o.idle, "idle", 10*time.Second, "`quiet` time after which a trace without a root is decided")
@@ -54,7 +56,11 @@ func (o localOptions) config() (service.Config, error) {
 	cfg.Ingest.Listen = []string{o.otlp, o.otlpGRPC}
 	cfg.Console.Listen = o.console
 	if o.endpoint != "" {
-		cfg.Exporters = append(cfg.Exporters, service.ExporterConfig{Type: "otlp", Endpoint: o.endpoint})
+		e := service.ExporterConfig{Type: "otlp", Endpoint: o.endpoint}
+		if o.tracesOnly {
+			e.Signals = []service.Signal{"traces"}
+		}
+		cfg.Exporters = append(cfg.Exporters, e)
 	}
 	if o.out != "" {
 		cfg.Exporters = append(cfg.Exporters, service.ExporterConfig{Type: "file", Dir: o.out})

@@ -1,0 +1,95 @@
+package exporter
+
+import (
+	"net/http"
+	"regexp"
+
+	"google.golang.org/grpc/codes"
+)
+
+// verdict says what an attempt's failure is about, and by that what becomes of the batch.
+type verdict uint8
+
+const (
+	refused    verdict = iota // the data: it will never be taken
+	tooLarge                  // the request's size: refused, but a smaller one may pass
+	busy                      // the backend or the network: passes by itself
+	noAccess                  // the credentials or the account: passes when somebody has mended it
+	noEndpoint                // the endpoint: passes when somebody has mended it
+)
+
+// held reports whether the batch is kept and tried again.
+func (v verdict) held() bool { return v >= busy }
+
+// advice is what somebody has to do, "" when nothing.
+func (v verdict) advice() string {
+	switch v {
+	case noAccess:
+		return "check the exporter's headers and credentials, and the account behind them; the data is held until then"
+	case noEndpoint:
+		return "check the exporter's endpoint and its path, or leave the signal out of its signals if the backend does not take it; the data is held until then"
+	}
+	return ""
+}
+
+// httpVerdict and codeVerdict hold more than the OTLP specification's lists of retryable codes ("Failures"), which
+// suit a sender without a store: it must drop what it cannot deliver soon. Here Pub/Sub keeps the backlog, for
+// days, and what is refused becomes a dead letter. So only what may be the data's fault is refused; a revoked key
+// or a mistyped path would send the whole stream to the dead letters, to be replayed by hand. Beyond OTLP held are:
+//
+//   - 401, 402, 403, 407, 431, UNAUTHENTICATED, PERMISSION_DENIED: they speak of headers and accounts;
+//   - redirects (never followed, see newHTTPSender), 404, 405, 406, 410, 414, 421, 426, 501, 505, NOT_FOUND,
+//     UNIMPLEMENTED: no OTLP server for this signal answers so;
+//   - 408, 425, and of 5xx all but 500: the backend, or a proxy before it, had no time, no disk, no origin;
+//   - RESOURCE_EXHAUSTED without RetryInfo, unless its text speaks of the size: see below.
+//
+// 500, INTERNAL and UNKNOWN stay refused as in OTLP: some backends answer so to one span that they cannot digest,
+// which would be tried for ever. So do 4xx codes of no known meaning.
+func httpVerdict(status int) verdict {
+	switch status {
+	case http.StatusRequestEntityTooLarge:
+		return tooLarge
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return busy
+	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusProxyAuthRequired,
+		http.StatusRequestHeaderFieldsTooLarge:
+		return noAccess
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusGone, http.StatusRequestURITooLong,
+		http.StatusMisdirectedRequest, http.StatusUpgradeRequired, http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:
+		return noEndpoint
+	case http.StatusInternalServerError:
+		return refused
+	}
+	switch status / 100 {
+	case 1, 3:
+		return noEndpoint
+	case 5:
+		return busy
+	}
+	return refused
+}
+
+// codeVerdict is httpVerdict for OTLP/gRPC; retryInfo says that the status had that detail. RESOURCE_EXHAUSTED is two
+// things: a quota or a rate, which recovers (many backends send it without RetryInfo), and gRPC libraries' answer to
+// a message over their limit, which does not. Only the text tells them apart. Taking a quota for a size
+// makes dead letters of good data; taking a size for a quota holds one batch for ever, seen as retries.
+func codeVerdict(code codes.Code, message string, retryInfo bool) verdict {
+	switch code {
+	case codes.ResourceExhausted, codes.OutOfRange: // tonic says OUT_OF_RANGE for a message over its limit
+		if !retryInfo && aboutSize.MatchString(message) {
+			return tooLarge
+		}
+		return busy
+	case codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.Unavailable, codes.DataLoss:
+		return busy
+	case codes.Unauthenticated, codes.PermissionDenied:
+		return noAccess
+	case codes.NotFound, codes.Unimplemented:
+		return noEndpoint
+	}
+	return refused
+}
+
+// aboutSize knows the texts of grpc-go, C++ and Python ("larger than max"), Java and .NET ("exceeds maximum size"),
+// tonic ("message length too large"), Tempo ("TRACE_TOO_LARGE") and Tailweir's own ingest (the last two).
+var aboutSize = regexp.MustCompile(`(?i)larger than|too[ _]large|exceeds (the )?max[a-z ]* size|\d bytes.*, the limit is \d|over the limit of \d+ bytes$`)

@@ -1,0 +1,401 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"sync"
+	"testing/synctest"
+	"time"
+
+	"tailweir/buffer"
+	"tailweir/exporter"
+	"tailweir/fleet"
+	"tailweir/otlp"
+	"tailweir/sampler"
+)
+
+// The outside of a pipeline as the model test and the outage test see it: a queue that knows what was published and how
+// each delivery was answered, a backend, a dead-letter topic, and one worker's life after the other. What the pipeline
+// does there is judged in model_judge_test.go.
+
+// scenario is what a world is made of.
+type scenario struct {
+	maxBytes   int64
+	maxTraces  int
+	batchBytes int
+	keep       LogsKeep
+	attempts   bool          // the queue counts deliveries
+	delay      time.Duration // of a worker's first decision
+	handBack   time.Duration
+	window     buffer.Config
+	slack      time.Duration
+}
+
+const (
+	leaseTime = 10 * time.Second
+	plenty    = 10 << 20 // a hold that nothing in a test fills
+)
+
+// world is everything around the pipeline. Its time is the bubble's; deliveries happen in milliseconds of their own and
+// never in one in which a worker decides, so that a decision's facts are known.
+type world struct {
+	scenario
+	policies *sampler.Policies
+
+	mu       sync.Mutex // guards all below; taken inside the pipeline's lock, never around it
+	judge    judge
+	slots    map[int64]bool
+	messages []*published
+	life     *life // nil while no worker runs
+	lives    int
+	export   mode
+	dead     mode
+	rng      *rand.Rand // for delays of the backend
+	nacks    int
+	loaded   int // messages of the outage test
+}
+
+// mode is how the backend or the dead-letter topic behaves.
+type mode struct {
+	kind string // "" is well
+	n    byte   // a trace
+}
+
+// payload is what was published, once or several times.
+type payload struct {
+	data    []byte
+	attrs   map[string]string
+	items   []item // nil when it cannot be decoded
+	good    bool
+	final   bool // every item had its outcome once
+	letters int  // how often it is on the dead-letter topic as it came
+	reads   int  // deliveries
+	reader  int  // the last worker that had it
+}
+
+// published is a message on the queue.
+type published struct {
+	*payload
+	id       string
+	at       time.Time
+	acked    bool
+	until    time.Time // when it was
+	leases   int       // deliveries without an answer
+	attempts int
+	due      bool // waits for a worker
+	returns  int  // how often it was handed back
+}
+
+// life is one worker from its start to its end.
+type life struct {
+	w                 *world
+	ctx               context.Context
+	end, endDeciding  context.CancelFunc
+	done              chan struct{}
+	p                 *Pipeline
+	solo              *fleet.Solo
+	stopping, gone    bool // deliveries have stopped; nothing that it says is heard
+	account           account
+	peak              int64
+	open              map[*modelReceipt]bool
+	verdicts, orphans map[otlp.TraceID]bool
+	told              map[otlp.TraceID][]told
+}
+
+func newWorld(s scenario, seed uint64) (*world, error) {
+	policies, err := sampler.Parse("policies", []byte("policies:\n- {name: errors, type: status_code, status_code: {status_codes: [ERROR]}}\n"+
+		"- {name: some, type: probabilistic, probabilistic: {sampling_percentage: 50}}\n"))
+	w := &world{scenario: s, policies: policies, slots: map[int64]bool{}, rng: rand.New(rand.NewPCG(seed, 7))}
+	w.judge = newJudge()
+	return w, err
+}
+
+// slot returns a millisecond at or after t that nothing else happens in.
+func (w *world) slotLocked(t time.Time) time.Time {
+	ms := t.UnixMilli()
+	if time.UnixMilli(ms).Before(t) {
+		ms++
+	}
+	for w.slots[ms] || ms%10 == 0 {
+		ms++
+	}
+	w.slots[ms] = true
+	return time.UnixMilli(ms)
+}
+
+// begin starts a worker.
+func (w *world) begin() {
+	time.Sleep(time.Until(time.Now().Truncate(10 * time.Millisecond).Add(10 * time.Millisecond)))
+	l := &life{w: w, done: make(chan struct{}), open: map[*modelReceipt]bool{}, verdicts: map[otlp.TraceID]bool{}, orphans: map[otlp.TraceID]bool{}, told: map[otlp.TraceID][]told{}}
+	l.account.out, l.account.first = map[uint64]bool{}, map[uint64]*payload{}
+	var deciding context.Context
+	l.ctx, l.end = context.WithCancel(context.Background())
+	deciding, l.endDeciding = context.WithCancel(l.ctx)
+	l.solo = fleet.NewSolo(fleet.SoloConfig{
+		Policies: w.policies, Window: w.window, Slack: w.slack, History: 100_000, Delay: w.delay,
+		Tick: func(context.Context) error { w.publish(&payload{attrs: attrs(otlp.Traces), good: true}); return nil },
+	})
+	l.p = New(Config{
+		Policies: w.policies, Exporter: l, Sequencer: l, Dead: topic{l}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		LogsKeep: w.keep, MaxBytes: w.maxBytes, HandBack: w.handBack, BatchBytes: w.batchBytes, History: 100_000, Settled: 100_000,
+	})
+	go func() {
+		defer close(l.done)
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = l.p.Run(l.ctx) })
+		wg.Go(func() { _ = l.solo.Run(deciding, l.apply) })
+		wg.Wait()
+	}()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.life = l
+	w.lives++
+	for _, m := range w.messages {
+		if m.due {
+			w.scheduleLocked(m, time.Now())
+		}
+	}
+}
+
+// crash ends the worker without a word: its leases run out.
+func (w *world) crash() {
+	l := w.life
+	w.mu.Lock()
+	l.gone, w.life = true, nil
+	for _, m := range w.messages {
+		if m.leases > 0 {
+			m.leases = 0
+			w.scheduleLocked(m, time.Now().Add(leaseTime))
+		}
+	}
+	w.mu.Unlock()
+	l.end()
+	<-l.done
+}
+
+// stop ends the worker as the service does.
+func (w *world) stop(grace time.Duration) {
+	l := w.life
+	w.mu.Lock()
+	l.stopping = true
+	w.mu.Unlock()
+	l.endDeciding()
+	ctx, cancel := context.WithTimeout(l.ctx, grace)
+	l.p.Quiesce(ctx)
+	cancel()
+	l.end()
+	<-l.done
+	synctest.Wait()
+	l.p.Release()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l.gone, w.life = true, nil
+	for r := range l.open {
+		w.judge.fault("message %s has no answer after Release", r.m.id)
+		r.m.leases = 0
+		w.scheduleLocked(r.m, time.Now().Add(leaseTime))
+	}
+	if s := l.p.State(); s.InFlight != (Count{}) || s.Messages != 0 || s.Bytes != 0 {
+		w.judge.fault("after Release: %d messages, %d bytes, in flight %+v", s.Messages, s.Bytes, s.InFlight)
+	}
+}
+
+func (w *world) publish(p *payload) *published {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := &published{payload: w.judge.publish(p), id: fmt.Sprint("m", len(w.messages)), at: time.Now()}
+	w.messages = append(w.messages, m)
+	w.scheduleLocked(m, m.at)
+	return m
+}
+
+// scheduleLocked delivers a message at a time, or to the first worker after it.
+func (w *world) scheduleLocked(m *published, at time.Time) {
+	m.due = true
+	time.AfterFunc(time.Until(w.slotLocked(at)), func() { w.deliver(m, false) })
+}
+
+// deliver delivers what is due, or whatever it is when again is true: Pub/Sub may.
+func (w *world) deliver(m *published, again bool) {
+	w.mu.Lock()
+	l := w.life
+	if l == nil || l.stopping || (!again && (!m.due || m.acked || m.leases > 0)) {
+		w.mu.Unlock()
+		return
+	}
+	m.due = false
+	m.leases++
+	m.attempts++
+	r := &modelReceipt{l: l, m: m}
+	l.open[r] = true
+	l.account.deliver(m.payload, w.judge.keys)
+	w.judge.deliver(m.payload, w.lives)
+	d := Delivery{ID: m.id, Data: m.data, Attributes: m.attrs, Publish: m.at, Receipt: r}
+	if w.attempts {
+		d.Attempt = m.attempts
+	}
+	w.mu.Unlock()
+	l.p.Handle(l.ctx, d)
+}
+
+// modelReceipt is the queue's side of one delivery.
+type modelReceipt struct {
+	l      *life
+	m      *published
+	answer string
+}
+
+func (r *modelReceipt) Ack()                     { r.settle("ack", 0) }
+func (r *modelReceipt) Nack()                    { r.settle("nack", 0) }
+func (r *modelReceipt) HandBack(d time.Duration) { r.settle("hand back", d) }
+
+func (r *modelReceipt) settle(what string, delay time.Duration) {
+	w := r.l.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if r.l.gone {
+		return
+	}
+	if r.answer != "" {
+		w.judge.fault("a delivery of %s is settled twice: %s, then %s", r.m.id, r.answer, what)
+		return
+	}
+	r.answer = what
+	delete(r.l.open, r)
+	r.m.leases--
+	if what == "ack" {
+		w.judgeAckLocked(r.l, r.m)
+		r.m.acked, r.m.until = true, time.Now()
+		return
+	}
+	switch {
+	case what == "nack":
+		w.nacks++
+		if !r.l.stopping {
+			w.judge.fault("%s is nacked by a worker that goes on", r.m.id)
+		}
+	case delay < w.handBack || (r.m.good && w.maxBytes == plenty):
+		w.judge.fault("%s is handed back for %s, and the hold has room", r.m.id, delay)
+	default:
+		r.m.returns++
+	}
+	if !r.m.acked && r.m.leases == 0 {
+		w.scheduleLocked(r.m, time.Now().Add(delay))
+	}
+}
+
+// topic is the dead-letter topic.
+type topic struct{ l *life }
+
+func (t topic) Publish(ctx context.Context, data []byte, attrs map[string]string) error {
+	w := t.l.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case t.l.gone:
+		return context.Canceled
+	case w.dead.kind == "fails":
+		return errors.New("the dead-letter topic is away")
+	case w.dead.kind == "hangs":
+		w.mu.Unlock()
+		<-ctx.Done()
+		w.mu.Lock()
+		return ctx.Err()
+	}
+	w.judgeLetterLocked(t.l, data, maps.Clone(attrs))
+	return nil
+}
+
+func (*life) Name() string { return "model" }
+
+// Export is the backend. It retries by itself as exporters do, in most of the ways to be away.
+func (l *life) Export(ctx context.Context, b *exporter.Batch) error {
+	w := l.w
+	for {
+		if err := sleep(ctx, time.Millisecond); err != nil { // or a pipeline that repeats itself would stop the bubble's time
+			return err
+		}
+		w.mu.Lock()
+		kind, n := w.export.kind, w.export.n
+		pause := time.Duration(w.rng.IntN(300)) * time.Millisecond
+		w.mu.Unlock()
+		switch kind {
+		case "":
+			return l.accept(b, nil, nil)
+		case "slow":
+			if err := sleep(ctx, pause); err != nil {
+				return err
+			}
+			return l.accept(b, nil, nil)
+		case "answers late":
+			if err := l.accept(b, nil, nil); err != nil {
+				return err
+			}
+			return sleep(ctx, pause)
+		case "fails":
+			if err := sleep(ctx, pause); err != nil {
+				return err
+			}
+			return errors.New("503")
+		case "away":
+			if err := sleep(ctx, 100*time.Millisecond); err != nil {
+				return err
+			}
+		case "partial":
+			return l.accept(b, nil, &exporter.PartialError{Rejected: 1, Msg: "no"})
+		case "names":
+			return l.accept(b, refusedParts(b, n), nil)
+		case "refuses":
+			if refused := refusedParts(b, n); refused != nil {
+				if len(b.Parts) == 1 {
+					l.refuse(b.Parts[0])
+				}
+				return &exporter.PermanentError{Err: errors.New("400")}
+			}
+			return l.accept(b, nil, nil)
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// refusedParts are the parts of trace n; n = 0 refuses everything.
+func refusedParts(b *exporter.Batch, n byte) (parts []int) {
+	for i, p := range b.Parts {
+		if n == 0 || p.Trace == (item{trace: n}).traceID() {
+			parts = append(parts, i)
+		}
+	}
+	return parts
+}
+
+// Send passes facts on and takes note of them.
+func (l *life) Send(ctx context.Context, f fleet.Facts) error {
+	bytes := l.p.State().Bytes // before the pipeline relieves itself: its peak
+	l.w.mu.Lock()
+	l.peak = max(l.peak, bytes)
+	l.hearLocked(f)
+	l.w.mu.Unlock()
+	return l.solo.Send(ctx, f)
+}
+
+func (l *life) apply(decisions []fleet.Decision) {
+	l.w.mu.Lock()
+	for _, d := range decisions {
+		l.judgeDecisionLocked(d)
+	}
+	l.w.mu.Unlock()
+	l.p.Apply(decisions)
+}

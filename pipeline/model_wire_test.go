@@ -1,0 +1,135 @@
+package pipeline
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"tailweir/otlp"
+)
+
+// item is a span or a log record. Equal items are equal bytes, in whatever payload they lie.
+type item struct {
+	trace          byte // 0: none
+	id             uint32
+	log, root, bad bool
+	pad            uint16 // bytes of its name
+}
+
+const luckyTrace = 5 // the trace that the probabilistic policy keeps; the others it does not
+
+func (x item) traceID() otlp.TraceID {
+	switch x.trace {
+	case 0:
+		return otlp.TraceID{}
+	case luckyTrace:
+		return otlp.TraceID(bytes.Repeat([]byte{0xff}, 16)) // above every threshold
+	}
+	return otlp.TraceID{0: 1, 1: byte(x.id >> 24), 2: byte(x.id >> 16), 8: x.trace} // randomness, the last 56 bits: 0
+}
+
+func field(num protowire.Number, body []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(nil, num, protowire.BytesType), body)
+}
+
+func (x item) signal() otlp.Signal {
+	if x.log {
+		return otlp.Logs
+	}
+	return otlp.Traces
+}
+
+// home is the resource and scope header of an item, two different ones.
+func (x item) home() (resource, scope []byte) {
+	name := field(2, field(1, fmt.Appendf(nil, "service %d", x.id%2)))
+	return field(1, append(field(1, []byte("service.name")), name...)), field(1, []byte("library"))
+}
+
+func (x item) body() (b []byte) {
+	trace, name := x.traceID(), append(fmt.Appendf(nil, "item %d", x.id), bytes.Repeat([]byte{'.'}, int(x.pad))...)
+	span := []byte{4: byte(x.id >> 24), 5: byte(x.id >> 16), 6: byte(x.id >> 8), 7: byte(x.id), 0: 1}
+	if x.log {
+		b = field(5, field(1, name))
+		if x.trace != 0 {
+			b = append(b, field(9, trace[:])...)
+		}
+		return b
+	}
+	if x.trace != 0 {
+		b = field(1, trace[:])
+	}
+	b = append(b, field(2, span)...)
+	if !x.root {
+		b = append(b, field(4, []byte{1, 2, 3, 4, 5, 6, 7, 8})...)
+	}
+	b = append(b, field(5, name)...)
+	if x.bad {
+		b = append(b, field(15, []byte{3 << 3, 2})...) // status code ERROR
+	}
+	return b
+}
+
+// key identifies an item by everything that is sent of it.
+func (x item) key() uint64 {
+	resource, scope := x.home()
+	return keyOf(x.signal(), resource, scope, x.body())
+}
+
+func keyOf(s otlp.Signal, resource, scope, body []byte) uint64 {
+	return xxhash.Sum64(bytes.Join([][]byte{{byte(s)}, resource, scope, body}, []byte{0}))
+}
+
+// encode is the export request of items of one signal; neighbours of one home share it.
+func encodeItems(items []item) (b []byte) {
+	for i := 0; i < len(items); {
+		resource, scope := items[i].home()
+		spans := field(1, scope)
+		for home := items[i].id % 2; i < len(items) && items[i].id%2 == home; i++ {
+			spans = append(spans, field(2, items[i].body())...)
+		}
+		b = append(b, field(1, append(field(1, resource), field(2, spans)...))...)
+	}
+	return b
+}
+
+// decodeItems calls yield with each item of an export request.
+func decodeItems(payload []byte, yield func(resource, scope, body []byte)) error {
+	return fields(payload, func(_ protowire.Number, group []byte) error {
+		var resource []byte
+		return fields(group, func(num protowire.Number, b []byte) error {
+			if num == 1 {
+				resource = b
+				return nil
+			}
+			var scope []byte
+			return fields(b, func(num protowire.Number, b []byte) error {
+				if num == 1 {
+					scope = b
+				} else {
+					yield(resource, scope, b)
+				}
+				return nil
+			})
+		})
+	})
+}
+
+func fields(b []byte, yield func(protowire.Number, []byte) error) error {
+	for len(b) > 0 {
+		num, _, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		body, m := protowire.ConsumeBytes(b[n:])
+		if m < 0 {
+			return protowire.ParseError(m)
+		}
+		if err := yield(num, body); err != nil {
+			return err
+		}
+		b = b[n+m:]
+	}
+	return nil
+}
