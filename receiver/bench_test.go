@@ -133,7 +133,12 @@ func BenchmarkHandle(b *testing.B) {
 		name string
 		gzip bool
 		body []byte
-	}{{"identity", false, payload}, {"gzip", true, zip(payload)}} {
+	}{
+		{"5kB", false, encoded(b, spansOf(10, 440, nil))},
+		{"21kB", false, payload},
+		{"21kB-gzip", true, zip(payload)},
+		{"200kB", false, encoded(b, spansOf(370, 470, nil))},
+	} {
 		b.Run(w.name, func(b *testing.B) {
 			r := New(void{}, Config{})
 			header := http.Header{"Content-Type": {contentTypes[Protobuf]}}

@@ -3,8 +3,10 @@ package receiver
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net/http"
+	"os"
 
 	"github.com/klauspost/compress/gzip"
 )
@@ -21,20 +23,48 @@ func (c *call) readBody(req *http.Request) error {
 	} else {
 		c.wire, err = c.fill(req.Body, 16<<10, limit)
 	}
-	if _, ok := err.(*fault); err != nil && !ok {
-		err = faultf(Gone, "read body: %v", err)
-	}
-	return err
+	return readFault("body", err)
 }
 
-// readExactly reads n bytes into c.wire.
-func (c *call) readExactly(src io.Reader, n int) (err error) {
-	if c.wire, err = c.buffer(n); err != nil {
+// readFault is the fault for an error of reading what.
+func readFault(what string, err error) error {
+	if _, ok := err.(*fault); err == nil || ok {
 		return err
 	}
-	c.wire.b = c.wire.b[:n]
-	_, err = io.ReadFull(src, c.wire.b)
-	return err
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return faultf(Slow, "%s did not come in time; send smaller batches", what)
+	}
+	return faultf(Gone, "read %s: %v", what, err)
+}
+
+// A declared length costs memory only as it comes true: the first buffer holds at most firstStep, the next
+// stepFactor times what has arrived. Doubling would bound the excess better, but copies twice as much; a first
+// step of 64 KiB alone makes a 200 kB body copy a third of itself.
+const (
+	firstStep  = 64 << 10
+	stepFactor = 4
+)
+
+// readExactly reads n bytes into c.wire. If there is no room for all of them now, none is read.
+func (c *call) readExactly(src io.Reader, n int) (err error) {
+	if !c.r.bytes.fits(int64(capacityFor(n))) {
+		return errBytes
+	}
+	if c.wire, err = c.buffer(min(n, firstStep)); err != nil {
+		return err
+	}
+	for {
+		b := c.wire.b[:min(n, cap(c.wire.b))]
+		have := len(c.wire.b)
+		more, err := io.ReadFull(src, b[have:])
+		c.wire.b = b[:have+more]
+		if err != nil || len(b) == n {
+			return err
+		}
+		if c.wire, err = c.enlarge(c.wire, min(n, stepFactor*cap(b))); err != nil {
+			return err
+		}
+	}
 }
 
 // fill reads src to its end into a buffer that doubles from hint; more than limit bytes are a TooLarge fault,
@@ -43,7 +73,7 @@ func (c *call) fill(src io.Reader, hint, limit int) (*buffer, error) {
 	buf, err := c.buffer(min(hint, limit) + 1)
 	for err == nil {
 		if len(buf.b) == cap(buf.b) {
-			if buf, err = c.enlarge(buf); err != nil {
+			if buf, err = c.enlarge(buf, 2*cap(buf.b)); err != nil {
 				break
 			}
 		}
@@ -61,9 +91,9 @@ func (c *call) fill(src io.Reader, hint, limit int) (*buffer, error) {
 	return nil, err
 }
 
-// enlarge moves the contents of buf to a buffer of twice its size. On error it returns buf.
-func (c *call) enlarge(buf *buffer) (*buffer, error) {
-	bigger, err := c.buffer(2 * cap(buf.b))
+// enlarge moves the contents of buf to a buffer for size bytes. On error it returns buf.
+func (c *call) enlarge(buf *buffer, size int) (*buffer, error) {
+	bigger, err := c.buffer(size)
 	if err != nil {
 		return buf, err
 	}

@@ -18,4 +18,7 @@ func (b *budget) take(n int64) bool {
 	return true
 }
 
+// fits reports whether take(n) would succeed now.
+func (b *budget) fits(n int64) bool { return b.used.Load()+n <= b.max }
+
 func (b *budget) give(n int64) { b.used.Add(-n) }

@@ -88,13 +88,15 @@ func (c *call) release() {
 	}
 }
 
+var errBytes = faultf(Overloaded, "too many bytes in flight")
+
 // reserve takes n bytes of the memory in flight, to be given back by release.
 func (c *call) reserve(n int64) error {
 	switch most := c.r.bytes.max; {
 	case c.reserved+n > most:
 		return faultf(TooLarge, "request needs %d bytes of memory, the limit is %d; send smaller batches", c.reserved+n, most)
 	case !c.r.bytes.take(n):
-		return faultf(Overloaded, "too many bytes in flight")
+		return errBytes
 	}
 	c.reserved += n
 	return nil

@@ -30,7 +30,9 @@ type Config struct {
 	RetryDelay time.Duration
 	// HeaderTimeout bounds the reading of request headers. Default 10 s.
 	HeaderTimeout time.Duration
-	// ReadTimeout bounds the reading of a whole request. Default 30 s.
+	// ReadTimeout bounds the reading of a whole request, on HTTP/2 of a body; what has not come by then is answered
+	// 503 or DEADLINE_EXCEEDED. Default 10 s, after which SDKs give up by themselves. A least rate would end a
+	// stalled body sooner, but takes a timer for each read and a guess at the senders' uplinks.
 	ReadTimeout time.Duration
 	// IdleTimeout closes connections without requests. Default 5 min, above the period in which SDKs export.
 	IdleTimeout time.Duration
@@ -61,7 +63,7 @@ func (c Config) withDefaults() Config {
 	set(&c.PublishTimeout, 8*time.Second)
 	set(&c.RetryDelay, time.Second)
 	set(&c.HeaderTimeout, 10*time.Second)
-	set(&c.ReadTimeout, 30*time.Second)
+	set(&c.ReadTimeout, 10*time.Second)
 	set(&c.IdleTimeout, 5*time.Minute)
 	set(&c.Grace, 9*time.Second)
 	set(&c.MaxHeaderBytes, 32<<10)

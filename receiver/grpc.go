@@ -135,13 +135,10 @@ func (c *call) readFrame(body io.Reader) error {
 // frameFault tells a call that ended orderly in the middle of a message, which is the sender's mistake, from
 // one that broke off.
 func frameFault(what string, err error) error {
-	if _, ok := err.(*fault); ok {
-		return err
-	}
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return faultf(Malformed, "grpc %s is cut short", what)
 	}
-	return faultf(Gone, "read grpc %s: %v", what, err)
+	return readFault("grpc "+what, err)
 }
 
 // Header values that every response shares; net/http only reads them.

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -281,64 +279,6 @@ func waitIdle(t *testing.T, r *Receiver) {
 		if time.Now().After(deadline) {
 			t.Fatal("requests still in flight after 10 s")
 		}
-	}
-}
-
-// TestLentBuffers wants the bytes of an unconfirmed publish untouched by the requests after it.
-func TestLentBuffers(t *testing.T) {
-	var kept, copied []byte
-	pub := &shelf{before: func(_ context.Context, data []byte) error {
-		if kept == nil {
-			kept, copied = data, bytes.Clone(data)
-			return context.DeadlineExceeded
-		}
-		return nil
-	}}
-	_, addr := open(t, pub, Config{})
-	for range 50 {
-		ways[1].send(t, addr, otlp.Logs, encoded(t, recordsOf(10, 100)))
-		ways[0].send(t, addr, otlp.Traces, encoded(t, spansOf(10, 100, nil)))
-	}
-	if !bytes.Equal(kept, copied) {
-		t.Error("a buffer was reused while a publisher could still read it")
-	}
-}
-
-// TestServeShutdown wants the running request confirmed, new connections refused, and nil.
-func TestServeShutdown(t *testing.T) {
-	for _, w := range []way{ways[0], ways[2], ways[6]} {
-		t.Run(w.name, func(t *testing.T) {
-			entered, release := make(chan bool), make(chan bool)
-			pub := &shelf{before: func(context.Context, []byte) error {
-				entered <- true
-				<-release
-				return nil
-			}}
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			r := New(pub, Config{Logger: slog.New(slog.DiscardHandler)})
-			ctx, cancel := context.WithCancel(t.Context())
-			served, sent := make(chan error, 1), make(chan reply, 1)
-			go func() { served <- r.Serve(ctx, l) }()
-			go func() { sent <- w.send(t, l.Addr().String(), otlp.Logs, encoded(t, recordsOf(1, 1))) }()
-			<-entered
-			cancel()
-			for !r.draining.Load() {
-				time.Sleep(time.Millisecond)
-			}
-			close(release)
-			if got := <-sent; got.Code != codes.OK {
-				t.Errorf("running request: %+v", got)
-			}
-			if err := <-served; err != nil {
-				t.Errorf("Serve: %v", err)
-			}
-			if _, err := net.Dial("tcp", l.Addr().String()); err == nil {
-				t.Error("the port is still open")
-			}
-		})
 	}
 }
 

@@ -20,6 +20,7 @@ const (
 	Overloaded                 // a bound on requests or bytes in flight; retry later
 	Unpublished                // the publisher did not confirm in time; retry later
 	Gone                       // the sender went away or its body stopped; retry if it is still there
+	Slow                       // the body did not come within Config.ReadTimeout; 503, since SDKs drop what is answered 408
 	Panicked                   // a fault of ours
 	outcomes    = iota
 )
@@ -39,6 +40,7 @@ var answers = [outcomes]struct {
 	Overloaded:  {"overloaded", http.StatusServiceUnavailable, codes.Unavailable, true},
 	Unpublished: {"unpublished", http.StatusServiceUnavailable, codes.Unavailable, true},
 	Gone:        {"gone", http.StatusServiceUnavailable, codes.Unavailable, true},
+	Slow:        {"slow", http.StatusServiceUnavailable, codes.DeadlineExceeded, true},
 	Panicked:    {"panicked", http.StatusInternalServerError, codes.Internal, false},
 }
 

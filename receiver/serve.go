@@ -42,9 +42,13 @@ func (r *Receiver) server() *http.Server {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           r,
-		Protocols:         &protocols,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		Handler:   r,
+		Protocols: &protocols,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams,
+			// WriteTimeout ends a stream by a frame, which waits for ever behind a sender that does not read.
+			WriteByteTimeout: r.cfg.ReadTimeout,
+		},
 		ReadHeaderTimeout: r.cfg.HeaderTimeout,
 		ReadTimeout:       r.cfg.ReadTimeout,
 		// Counted from the end of the headers, so it holds the reading, the publishing and the answer.
