@@ -2,18 +2,15 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"sync"
 	"testing/synctest"
 	"time"
 
 	"tailweir/buffer"
-	"tailweir/exporter"
 	"tailweir/fleet"
 	"tailweir/otlp"
 	"tailweir/sampler"
@@ -21,12 +18,11 @@ import (
 
 // The outside of a pipeline as the model test and the outage test see it: a queue that knows what was published and how
 // each delivery was answered, a backend, a dead-letter topic, and one worker's life after the other. What the pipeline
-// does there is judged in model_judge_test.go.
+// does there is judged in model_judge_test.go and, as it happens, in model_backend_test.go.
 
 // scenario is what a world is made of.
 type scenario struct {
 	maxBytes   int64
-	maxTraces  int
 	batchBytes int
 	keep       LogsKeep
 	attempts   bool          // the queue counts deliveries
@@ -72,10 +68,9 @@ type payload struct {
 	attrs   map[string]string
 	items   []item // nil when it cannot be decoded
 	good    bool
-	final   bool // every item had its outcome once
-	letters int  // how often it is on the dead-letter topic as it came
-	reads   int  // deliveries
-	reader  int  // the last worker that had it
+	letters int // how often it is on the dead-letter topic as it came
+	reads   int // deliveries
+	reader  int // the last worker that had it
 }
 
 // published is a message on the queue.
@@ -87,8 +82,9 @@ type published struct {
 	until    time.Time // when it was
 	leases   int       // deliveries without an answer
 	attempts int
-	due      bool // waits for a worker
-	returns  int  // how often it was handed back
+	ready    time.Time // when it is to be delivered
+	due      bool      // it was to be, and there was no worker
+	returns  int       // how often it was handed back
 }
 
 // life is one worker from its start to its end.
@@ -115,7 +111,7 @@ func newWorld(s scenario, seed uint64) (*world, error) {
 	return w, err
 }
 
-// slot returns a millisecond at or after t that nothing else happens in.
+// slotLocked returns a millisecond at or after t that nothing else happens in.
 func (w *world) slotLocked(t time.Time) time.Time {
 	ms := t.UnixMilli()
 	if time.UnixMilli(ms).Before(t) {
@@ -216,19 +212,25 @@ func (w *world) publish(p *payload) *published {
 
 // scheduleLocked delivers a message at a time, or to the first worker after it.
 func (w *world) scheduleLocked(m *published, at time.Time) {
-	m.due = true
-	time.AfterFunc(time.Until(w.slotLocked(at)), func() { w.deliver(m, false) })
+	m.ready = w.slotLocked(at)
+	time.AfterFunc(time.Until(m.ready), func() { w.deliver(m, false) })
 }
 
-// deliver delivers what is due, or whatever it is when again is true: Pub/Sub may.
+// deliver delivers a message when it is due, or whatever it is when again is true: Pub/Sub may, and what was acked comes
+// again when the ack was lost.
 func (w *world) deliver(m *published, again bool) {
 	w.mu.Lock()
 	l := w.life
-	if l == nil || l.stopping || (!again && (!m.due || m.acked || m.leases > 0)) {
+	switch off := l == nil || l.stopping; {
+	case again && off, !again && (m.acked || m.leases > 0 || time.Now().Before(m.ready)):
+		w.mu.Unlock()
+		return
+	case off:
+		m.due = true
 		w.mu.Unlock()
 		return
 	}
-	m.due = false
+	m.due, m.acked = false, false
 	m.leases++
 	m.attempts++
 	r := &modelReceipt{l: l, m: m}
@@ -280,105 +282,13 @@ func (r *modelReceipt) settle(what string, delay time.Duration) {
 			w.judge.fault("%s is nacked by a worker that goes on", r.m.id)
 		}
 	case delay < w.handBack || (r.m.good && w.maxBytes == plenty):
-		w.judge.fault("%s is handed back for %s, and the hold has room", r.m.id, delay)
+		w.judge.fault("%s is handed back for %s, want %s at least and a full hold", r.m.id, delay, w.handBack)
 	default:
 		r.m.returns++
 	}
 	if !r.m.acked && r.m.leases == 0 {
 		w.scheduleLocked(r.m, time.Now().Add(delay))
 	}
-}
-
-// topic is the dead-letter topic.
-type topic struct{ l *life }
-
-func (t topic) Publish(ctx context.Context, data []byte, attrs map[string]string) error {
-	w := t.l.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch {
-	case t.l.gone:
-		return context.Canceled
-	case w.dead.kind == "fails":
-		return errors.New("the dead-letter topic is away")
-	case w.dead.kind == "hangs":
-		w.mu.Unlock()
-		<-ctx.Done()
-		w.mu.Lock()
-		return ctx.Err()
-	}
-	w.judgeLetterLocked(t.l, data, maps.Clone(attrs))
-	return nil
-}
-
-func (*life) Name() string { return "model" }
-
-// Export is the backend. It retries by itself as exporters do, in most of the ways to be away.
-func (l *life) Export(ctx context.Context, b *exporter.Batch) error {
-	w := l.w
-	for {
-		if err := sleep(ctx, time.Millisecond); err != nil { // or a pipeline that repeats itself would stop the bubble's time
-			return err
-		}
-		w.mu.Lock()
-		kind, n := w.export.kind, w.export.n
-		pause := time.Duration(w.rng.IntN(300)) * time.Millisecond
-		w.mu.Unlock()
-		switch kind {
-		case "":
-			return l.accept(b, nil, nil)
-		case "slow":
-			if err := sleep(ctx, pause); err != nil {
-				return err
-			}
-			return l.accept(b, nil, nil)
-		case "answers late":
-			if err := l.accept(b, nil, nil); err != nil {
-				return err
-			}
-			return sleep(ctx, pause)
-		case "fails":
-			if err := sleep(ctx, pause); err != nil {
-				return err
-			}
-			return errors.New("503")
-		case "away":
-			if err := sleep(ctx, 100*time.Millisecond); err != nil {
-				return err
-			}
-		case "partial":
-			return l.accept(b, nil, &exporter.PartialError{Rejected: 1, Msg: "no"})
-		case "names":
-			return l.accept(b, refusedParts(b, n), nil)
-		case "refuses":
-			if refused := refusedParts(b, n); refused != nil {
-				if len(b.Parts) == 1 {
-					l.refuse(b.Parts[0])
-				}
-				return &exporter.PermanentError{Err: errors.New("400")}
-			}
-			return l.accept(b, nil, nil)
-		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// refusedParts are the parts of trace n; n = 0 refuses everything.
-func refusedParts(b *exporter.Batch, n byte) (parts []int) {
-	for i, p := range b.Parts {
-		if n == 0 || p.Trace == (item{trace: n}).traceID() {
-			parts = append(parts, i)
-		}
-	}
-	return parts
 }
 
 // Send passes facts on and takes note of them.

@@ -63,14 +63,14 @@ func draw(seed uint64) (scenario, []step) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	chance := func(percent int) bool { return rng.IntN(100) < percent }
 	s := scenario{
-		maxBytes: plenty, maxTraces: 1000, batchBytes: 1 + rng.IntN(1000), keep: LogsAll, attempts: chance(50), handBack: 3 * time.Second,
-		window: buffer.Config{Settle: 300 * time.Millisecond, Idle: 500 * time.Millisecond, MaxAge: 2 * time.Second}, slack: 100 * time.Millisecond,
+		maxBytes: plenty, batchBytes: 1 + rng.IntN(1000), keep: LogsAll, attempts: chance(50), handBack: 3 * time.Second,
+		window: buffer.Config{Settle: 300 * time.Millisecond, Idle: 500 * time.Millisecond, MaxAge: 2 * time.Second}.Defaults(), slack: 100 * time.Millisecond,
 	}
 	if chance(30) {
 		s.maxBytes = 7000
 	}
 	if chance(20) {
-		s.maxTraces = 2
+		s.window.MaxTraces = 2
 	}
 	if chance(40) {
 		s.keep = LogsWithTrace
@@ -78,8 +78,6 @@ func draw(seed uint64) (scenario, []step) {
 	if chance(20) {
 		s.delay = 12 * time.Second
 	}
-	s.window = s.window.Defaults()
-	s.window.MaxTraces = s.maxTraces
 	kinds := []string{"publish", "publish", "publish", "publish", "publish", "publish"}
 	for _, kind := range []string{"again", "redeliver", "backend", "backend", "letters", "crash", "stop"} {
 		if chance(40) {

@@ -8,15 +8,16 @@ import (
 	"tailweir/buffer"
 )
 
-// The load: 10 messages a second of 7 kB, three traces in each and each trace in three messages; a third of the traces is
-// to be kept. Ten minutes of it are five times what the hold takes.
+// The load: 5 messages a second of 12 kB, three traces in each and each trace in three messages; a third of the traces is
+// to be kept. Ten minutes of it are more than four times what the hold takes.
 const (
 	outage     = 10 * time.Minute
 	outageHold = 8 << 20
-	outageGap  = 100 * time.Millisecond
+	outageGap  = 200 * time.Millisecond
 	outageBack = 30 * time.Second
 	outageTail = 5 * time.Second // what is younger is un-acked because it is not decided
-	messageTop = 9_000           // the most that one message is charged
+	messageLow = 12_000          // what a message has of bytes at least
+	messageTop = 14_000          // what it is charged at most
 )
 
 // While the backend is away for ten minutes under load, memory stays within its budget and messages come and go no oftener
@@ -38,6 +39,7 @@ func runOutage(t *testing.T, counted bool) {
 		t.Fatal(err)
 	}
 	w.begin()
+	defer w.life.end() // where the test ends early
 	w.load(t, time.Minute)
 	if n := w.unacked(time.Now().Add(-outageTail)); n > 0 {
 		t.Fatalf("%d messages wait before the outage", n)
@@ -62,7 +64,7 @@ func (w *world) load(t *testing.T, d time.Duration) {
 		w.loaded++
 		p := &payload{good: true}
 		for trace := max(w.loaded, 3) - 2; trace <= w.loaded; trace++ {
-			x := item{trace: 1, id: uint32(trace<<16 | w.loaded - trace), pad: 2000}
+			x := item{trace: 1, id: uint32(trace<<16 | w.loaded - trace), pad: 4000}
 			x.root, x.bad = trace == w.loaded, trace%3 == 0 && trace == w.loaded
 			p.items = append(p.items, x)
 		}
@@ -78,7 +80,7 @@ func (w *world) load(t *testing.T, d time.Duration) {
 func (w *world) recover(t *testing.T) {
 	healed := time.Now()
 	backlog := w.unacked(healed)
-	if backlog < 5*outageHold/4/messageTop {
+	if backlog*messageLow < 4*outageHold {
 		t.Fatalf("a backlog of %d messages is no test", backlog)
 	}
 	w.mu.Lock()

@@ -1,0 +1,255 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"tailweir/exporter"
+	"tailweir/otlp"
+)
+
+// topic is the dead-letter topic.
+type topic struct{ l *life }
+
+func (t topic) Publish(ctx context.Context, data []byte, attrs map[string]string) error {
+	w := t.l.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case t.l.gone:
+		return context.Canceled
+	case w.dead.kind == "fails":
+		return errors.New("the dead-letter topic is away")
+	case w.dead.kind == "hangs":
+		w.mu.Unlock()
+		<-ctx.Done()
+		w.mu.Lock()
+		return ctx.Err()
+	}
+	w.judgeLetterLocked(t.l, data, maps.Clone(attrs))
+	return nil
+}
+
+func (*life) Name() string { return "model" }
+
+// Export is the backend. It retries by itself as exporters do, in most of the ways to be away.
+func (l *life) Export(ctx context.Context, b *exporter.Batch) error {
+	w := l.w
+	for {
+		if err := sleep(ctx, time.Millisecond); err != nil { // or a pipeline that repeats itself would stop the bubble's time
+			return err
+		}
+		w.mu.Lock()
+		kind, n := w.export.kind, w.export.n
+		pause := time.Duration(w.rng.IntN(300)) * time.Millisecond
+		w.mu.Unlock()
+		switch kind {
+		case "":
+			return l.accept(b, nil, nil)
+		case "slow":
+			if err := sleep(ctx, pause); err != nil {
+				return err
+			}
+			return l.accept(b, nil, nil)
+		case "answers late":
+			if err := l.accept(b, nil, nil); err != nil {
+				return err
+			}
+			return sleep(ctx, pause)
+		case "fails":
+			if err := sleep(ctx, pause); err != nil {
+				return err
+			}
+			return errors.New("503")
+		case "away":
+			if err := sleep(ctx, 100*time.Millisecond); err != nil {
+				return err
+			}
+		case "partial":
+			return l.accept(b, nil, &exporter.PartialError{Rejected: 1, Msg: "no"})
+		case "names":
+			return l.accept(b, refusedParts(b, n), nil)
+		case "refuses":
+			if refused := refusedParts(b, n); refused != nil {
+				if len(b.Parts) == 1 {
+					l.refuse(b.Parts[0])
+				}
+				return &exporter.PermanentError{Err: errors.New("400")}
+			}
+			return l.accept(b, nil, nil)
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// refusedParts are the parts of trace n; n = 0 refuses everything.
+func refusedParts(b *exporter.Batch, n byte) (parts []int) {
+	for i, p := range b.Parts {
+		if n == 0 || p.Trace == (item{trace: n}).traceID() {
+			parts = append(parts, i)
+		}
+	}
+	return parts
+}
+
+// accept takes a batch into the backend without the refused parts, and answers.
+func (l *life) accept(b *exporter.Batch, refused []int, partial error) error {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	if l.gone {
+		return errors.New("connection closed")
+	}
+	j, end := &l.w.judge, 0
+	for i, part := range b.Parts {
+		if part.Off != end || part.Reason == "" {
+			j.fault("part %d of a batch: %+v, want it at %d", i, part, end)
+		}
+		end = part.Off + part.Len
+		if slices.Contains(refused, i) {
+			j.refused[part.Trace] = true
+			continue
+		}
+		l.acceptPartLocked(b, part)
+	}
+	if end != len(b.Payload) {
+		j.fault("parts end at %d of %d bytes", end, len(b.Payload))
+	}
+	if refused == nil {
+		return partial
+	}
+	return &exporter.PermanentError{Err: errors.New("400"), Parts: refused}
+}
+
+func (l *life) refuse(p exporter.Part) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	l.w.judge.refused[p.Trace] = true
+}
+
+func (l *life) acceptPartLocked(b *exporter.Batch, part exporter.Part) {
+	j, n := &l.w.judge, 0
+	var keys []uint64
+	err := decodeItems(b.Payload[part.Off:part.Off+part.Len], func(resource, scope, body []byte) {
+		n++
+		key, kept := plainKey(j, b.Signal, resource, scope, body)
+		x, known := j.items[key]
+		if !known || x.traceID() != part.Trace {
+			j.fault("exported with trace %s what nobody published: %q", part.Trace, body)
+			return
+		}
+		j.exported[key]++
+		l.account.confirmed.add(one(x))
+		l.account.out[key] = true
+		if j.exported[key] > j.bound[key] || (!x.log && slices.Contains(keys, key)) {
+			j.fault("%+v is exported for the %d. time, want at most %d", x, j.exported[key], j.bound[key])
+		}
+		keys = append(keys, key)
+		if why := l.mayLeaveLocked(x, kept); why != "" {
+			j.fault("%+v exported: %s", x, why)
+		}
+		if keep := l.verdicts[part.Trace]; part.Kept != keep && x.trace != 0 && !(x.log && l.orphans[part.Trace]) {
+			j.fault("part of trace %s says kept: %v", part.Trace, part.Kept)
+		}
+	})
+	if err != nil || n != part.Items || n == 0 {
+		j.fault("part of trace %s has %d items, says %d: %v", part.Trace, n, part.Items, err)
+	}
+}
+
+// plainKey is the key of an exported item without the attribute that says whether a record's trace was kept, and its value.
+func plainKey(j *judge, s otlp.Signal, resource, scope, body []byte) (key uint64, kept string) {
+	for _, v := range []bool{true, false} {
+		plain, found := bytes.CutSuffix(body, otlp.BoolAttributeField(otlp.Logs, AttrKept, v))
+		if found && s == otlp.Logs {
+			return keyOf(s, resource, scope, plain), fmt.Sprint(v)
+		}
+	}
+	return keyOf(s, resource, scope, body), ""
+}
+
+// mayLeaveLocked says why an item must not be exported now with this attribute, "" when it may.
+func (l *life) mayLeaveLocked(x item, kept string) string {
+	keep, decided := l.verdicts[x.traceID()]
+	switch {
+	case x.trace == 0 && x.log:
+		if kept != "" {
+			return "a record without a trace says kept: " + kept
+		}
+	case x.trace == 0:
+		return "it has no trace id"
+	case x.log && kept == "":
+		if !l.orphans[x.traceID()] {
+			return "a record does not say whether its trace was kept"
+		}
+	case !decided:
+		return "its trace is not decided"
+	case x.log:
+		if kept != fmt.Sprint(keep) || (!keep && l.w.keep == LogsWithTrace) {
+			return fmt.Sprintf("its trace's verdict is %v, it says kept: %s", keep, kept)
+		}
+	case !keep:
+		return "its trace was dropped"
+	}
+	return ""
+}
+
+// judgeLetterLocked takes a dead letter.
+func (w *world) judgeLetterLocked(l *life, data []byte, attrs map[string]string) {
+	j, reason := &w.judge, attrs[AttrReason]
+	if attrs[AttrError] == "" {
+		j.fault("dead letter without %s", AttrError)
+	}
+	delete(attrs, AttrReason)
+	delete(attrs, AttrError)
+	if reason == ReasonUndecodable {
+		p := j.payloads[xxhash.Sum64(data)]
+		if p == nil || p.good || !maps.Equal(p.attrs, attrs) {
+			j.fault("dead letter %q with %v is none, or with other attributes", data, attrs)
+			return
+		}
+		if p.letters++; p.letters > p.reads {
+			j.fault("%d dead letters of %d deliveries", p.letters, p.reads)
+		}
+		return
+	}
+	signal, _ := otlp.SignalOf(attrs[otlp.AttrType])
+	if len(attrs) != 2 || attrs[otlp.AttrContentType] != otlp.ContentTypeProtobuf {
+		j.fault("dead letter with %v", attrs)
+	}
+	err := decodeItems(data, func(resource, scope, body []byte) {
+		key, kept := plainKey(j, signal, resource, scope, body)
+		x, known := j.items[key]
+		invalid := x.trace == 0 && !x.log
+		switch {
+		case !known, reason != ReasonInvalidID && reason != ReasonRejected, (reason == ReasonInvalidID) != invalid:
+			j.fault("dead letter of %+v, reason %s: %q", x, reason, body)
+		case reason == ReasonRejected && !j.refused[x.traceID()]:
+			j.fault("dead letter of %+v, which no backend refused", x)
+		case reason == ReasonRejected:
+			if why := l.mayLeaveLocked(x, kept); why != "" {
+				j.fault("dead letter of %+v: %s", x, why)
+			}
+		}
+		j.letters[key]++
+		l.account.lettered.add(one(x))
+		l.account.out[key] = true
+	})
+	if err != nil {
+		j.fault("dead letter: %v", err)
+	}
+}
