@@ -25,8 +25,8 @@ var allowed = map[string][]string{
 	"pipeline":     {"buffer", "exporter", "fleet", "otlp", "sampler"},
 	"console":      {"otlp"},
 	"service":      {"buffer", "console", "exporter", "fleet", "otlp", "pipeline", "queue", "receiver", "sampler", "strictyaml"},
-	"cmd/ingest":   {"queue", "service"},
-	"cmd/worker":   {"console", "queue", "service"},
+	"cmd/ingest":   {"service"},
+	"cmd/worker":   {"console", "service"},
 	"cmd/tailweir": {"console", "queue", "queue/broker", "sampler", "service"},
 }
 

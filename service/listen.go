@@ -20,3 +20,11 @@ func ListenAll(addrs ...string) ([]net.Listener, error) {
 	}
 	return all, nil
 }
+
+// Addresses are those that the listeners are bound to.
+func Addresses(listeners []net.Listener) (all []string) {
+	for _, l := range listeners {
+		all = append(all, l.Addr().String())
+	}
+	return all
+}

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -27,7 +28,7 @@ func Main(name string, run func(ctx context.Context, args []string, getenv func(
 	context.AfterFunc(ctx, stop)
 	err := run(ctx, os.Args[1:], os.Getenv)
 	switch usage := (*UsageError)(nil); {
-	case err == nil:
+	case err == nil, errors.Is(err, flag.ErrHelp):
 		return 0
 	case errors.As(err, &usage):
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)

@@ -5,41 +5,23 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"net"
 	"os"
 
-	"tailweir/queue"
 	"tailweir/service"
 )
 
 func main() { os.Exit(service.Main("ingest", run)) }
 
 func run(ctx context.Context, args []string, getenv func(string) string) error {
-	create, err := service.Flags("ingest", "OTLP in, Pub/Sub out. Settings come from the environment and the file that TAILWEIR_CONFIG names: docs/settings.md.", args, os.Stdout)
-	if errors.Is(err, flag.ErrHelp) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	cfg, err := service.Load(getenv)
-	if err != nil {
-		return &service.UsageError{Err: err}
-	}
-	log := service.CloudLog(os.Stderr)
-	client, err := queue.Open(ctx, queue.Config{Project: cfg.Project, Endpoint: cfg.Emulator})
+	p, err := service.Begin(ctx, "ingest", "OTLP in, Pub/Sub out.", args, getenv)
 	if err != nil {
 		return err
 	}
-	defer client.Close()
-	if create {
-		if err := service.Create(ctx, cfg, client); err != nil {
-			return err
-		}
-	}
-	in, err := service.NewIngest(cfg, client, log)
+	defer p.Client.Close()
+	cfg := p.Config
+	in, err := service.NewIngest(cfg, p.Client, p.Log)
 	if err != nil {
 		return &service.UsageError{Err: err}
 	}
@@ -53,9 +35,9 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 			return &service.UsageError{Err: fmt.Errorf("ingest.admin: %w", err)}
 		}
 	}
-	log.Info("ingest is up", "listen", cfg.Ingest.Listen, "project", cfg.Project, "topic", cfg.Queue.Topic)
+	p.Log.Info("ingest is up", "listen", service.Addresses(listeners), "project", cfg.Project, "topic", cfg.Queue.Topic)
 	err = in.Run(ctx, admin, listeners...)
 	s := in.Stats()
-	log.Info("ingest is done", "spans", s.Spans.Accepted, "logs", s.Records.Accepted, "messages", s.Messages)
+	p.Log.Info("ingest is done", "spans", s.Spans.Accepted, "logs", s.Records.Accepted, "messages", s.Messages)
 	return err
 }
