@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestUsageErrors: what the user can mend is said in one line, with exit status 2, before anything is served.
@@ -93,4 +94,27 @@ func TestInterrupt(t *testing.T) {
 		t.Errorf("last line:\n%s\nwant\n%s", last, want)
 	}
 	checkFiles(t, dir, sent)
+}
+
+// TestSecondInterrupt: who cannot wait for a backend that is away ends the process at once.
+func TestSecondInterrupt(t *testing.T) {
+	t.Parallel()
+	l := startLocal(t, "--otlp-endpoint", "http://"+freeAddr(t))
+	newApp(t, l.otlp, "http/protobuf", "shop").traffic(t, 20)
+	await(t, "something waits for the backend", func() string {
+		if s := l.stats(); s.Exporting == 0 {
+			return fmt.Sprintf("%+v", s)
+		}
+		return ""
+	})
+	l.signal(syscall.SIGINT)
+	time.Sleep(time.Second) // it finishes what is decided
+	if why := l.exited(); why != "" {
+		t.Fatalf("did not wait for the backend: %s", why)
+	}
+	begun := time.Now()
+	l.signal(syscall.SIGINT)
+	if l.wait(patience); time.Since(begun) > 3*time.Second {
+		t.Errorf("ended %v after the second signal", time.Since(begun))
+	}
 }

@@ -105,6 +105,7 @@ type stats struct {
 		Kept    counts `json:"kept"`
 		Dropped counts `json:"dropped"`
 	} `json:"by_policy"`
+	Exporting int `json:"exporting"` // traces that wait for a backend
 }
 
 // stats asks for the counters and holds them to their sums, which must be right at any moment.

@@ -488,3 +488,41 @@ func TestRedeliveriesDoNotSilenceTheTick(t *testing.T) {
 		t.Errorf("undecided after 500 s, %d ticks", ticks.Load())
 	})
 }
+
+// Publish times are Pub/Sub's: a worker whose clock is wrong by an hour decides the same traces, as late after them.
+func TestClockSkew(t *testing.T) {
+	for _, skew := range []time.Duration{0, time.Hour, -time.Hour} {
+		t.Run(skew.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var b *bench
+				b = newBench(t, func(c *SoloConfig) {
+					c.Tick = func(ctx context.Context) error {
+						return b.solo.Send(ctx, Facts{Publish: buffer.StampOf(time.Now().Add(skew)), First: true})
+					}
+				})
+				defer b.stop()
+				start := time.Now()
+				at := func(d time.Duration, message uint64, root bool, trace int) {
+					arrive(start.Add(d))
+					f := Facts{Message: message, Publish: buffer.StampOf(time.Now().Add(skew)), First: true}
+					f.Fragments = []Fragment{{Trace: otlp.TraceID{15: byte(trace)}, Facts: sampler.Facts{Spans: 1, Root: root}}}
+					if err := b.solo.Send(b.ctx, f); err != nil {
+						t.Fatal(err)
+					}
+				}
+				at(0, 1, true, 1)
+				at(time.Second, 2, false, 1)
+				at(2*time.Second, 3, false, 2)
+				sleep(7 * time.Second)
+				_, when := b.take()
+				var after []time.Duration
+				for _, w := range when {
+					after = append(after, w.Sub(start).Round(time.Second))
+				}
+				if diff := cmp.Diff([]time.Duration{4 * time.Second, 6 * time.Second}, after); diff != "" {
+					t.Errorf("decided after (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
