@@ -2,25 +2,25 @@ package broker
 
 import (
 	"context"
-	"time"
 
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// The service's default, the only retention that a subscription may ask for:
-// here messages stay until they are acked.
-const defaultRetention = 7 * 24 * time.Hour
-
 func (u subscriberService) CreateSubscription(_ context.Context, req *pubsubpb.Subscription) (*pubsubpb.Subscription, error) {
-	if err := checkSubscription(req); err != nil {
-		return nil, err
-	}
 	pb := proto.Clone(req).(*pubsubpb.Subscription)
-	pb.State = pubsubpb.Subscription_ACTIVE
+	pb.State, pb.Detached = pubsubpb.Subscription_ACTIVE, false
 	if pb.AckDeadlineSeconds == 0 {
 		pb.AckDeadlineSeconds = defaultAckDeadline
+	}
+	setDefaults(pb)
+	if err := checkSubscription(pb); err != nil {
+		return nil, err
+	}
+	match, err := checkFilter(pb)
+	if err != nil {
+		return nil, err
 	}
 	s := u.srv
 	s.mu.Lock()
@@ -32,49 +32,15 @@ func (u subscriberService) CreateSubscription(_ context.Context, req *pubsubpb.S
 	if t == nil {
 		return nil, notFound("topic", req.Topic)
 	}
-	sub := newSubscription(s, t, pb)
+	if err := s.checkDeadLetterLocked(pb); err != nil {
+		return nil, err
+	}
+	sub := newSubscription(s, t, pb, match)
 	if err := t.attach(sub); err != nil {
 		return nil, err
 	}
 	s.subscriptions[req.Name] = sub
 	return sub.proto(), nil
-}
-
-func checkSubscription(req *pubsubpb.Subscription) error {
-	if err := checkName(subscriptionName, "subscription", req.Name); err != nil {
-		return err
-	}
-	if req.AckDeadlineSeconds != 0 {
-		if err := checkDeadline(req.AckDeadlineSeconds, minAckDeadline); err != nil {
-			return err
-		}
-	}
-	if n := req.GetDeadLetterPolicy().GetMaxDeliveryAttempts(); n != 0 && (n < 5 || n > 100) {
-		return invalid("subscription %s: max_delivery_attempts %d, want 5 to 100", req.Name, n)
-	}
-	return checkSupported(req)
-}
-
-func checkSupported(req *pubsubpb.Subscription) error {
-	retention := req.MessageRetentionDuration
-	for _, f := range []struct {
-		set  bool
-		what string
-	}{
-		{req.Filter != "", "a filter"},
-		{req.RetainAckedMessages, "retain_acked_messages"},
-		{retention != nil && retention.AsDuration() != defaultRetention, "message_retention_duration (messages stay until they are acked)"},
-		{req.EnableExactlyOnceDelivery, "exactly once delivery"},
-		{req.RetryPolicy != nil, "a retry policy"},
-		{req.GetPushConfig().GetPushEndpoint() != "", "push delivery"},
-		{req.BigqueryConfig != nil || req.CloudStorageConfig != nil, "export to BigQuery or Cloud Storage"},
-		{len(req.MessageTransforms) > 0, "a message transform"},
-	} {
-		if f.set {
-			return unimplemented(f.what)
-		}
-	}
-	return nil
 }
 
 func (u subscriberService) GetSubscription(_ context.Context, req *pubsubpb.GetSubscriptionRequest) (*pubsubpb.Subscription, error) {
@@ -85,15 +51,36 @@ func (u subscriberService) GetSubscription(_ context.Context, req *pubsubpb.GetS
 	return sub.proto(), nil
 }
 
-// UpdateSubscription changes ack_deadline_seconds, labels and dead_letter_policy.
+// UpdateSubscription changes what the service lets change, but for push and exports.
 func (u subscriberService) UpdateSubscription(_ context.Context, req *pubsubpb.UpdateSubscriptionRequest) (*pubsubpb.Subscription, error) {
 	want := req.GetSubscription()
-	sub, err := u.srv.subscription(want.GetName())
-	if err != nil {
-		return nil, err
+	s := u.srv
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sub := s.subscriptions[want.GetName()]
+	if sub == nil {
+		return nil, notFound("subscription", want.GetName())
 	}
 	pb := sub.proto()
-	for _, path := range req.GetUpdateMask().GetPaths() {
+	if err := applyMask(pb, want, req.GetUpdateMask().GetPaths()); err != nil {
+		return nil, err
+	}
+	setDefaults(pb)
+	if err := checkSubscription(pb); err != nil {
+		return nil, err
+	}
+	if err := s.checkDeadLetterLocked(pb); err != nil {
+		return nil, err
+	}
+	sub.configure(pb)
+	return sub.proto(), nil
+}
+
+func applyMask(pb, want *pubsubpb.Subscription, paths []string) error {
+	if len(paths) == 0 {
+		return invalid("update of %s: the update mask is empty", pb.Name)
+	}
+	for _, path := range paths {
 		switch path {
 		case "ack_deadline_seconds":
 			pb.AckDeadlineSeconds = want.AckDeadlineSeconds
@@ -101,20 +88,21 @@ func (u subscriberService) UpdateSubscription(_ context.Context, req *pubsubpb.U
 			pb.Labels = want.Labels
 		case "dead_letter_policy":
 			pb.DeadLetterPolicy = want.DeadLetterPolicy
+		case "retry_policy":
+			pb.RetryPolicy = want.RetryPolicy
+		case "message_retention_duration":
+			pb.MessageRetentionDuration = want.MessageRetentionDuration
+		case "retain_acked_messages":
+			pb.RetainAckedMessages = want.RetainAckedMessages
+		case "expiration_policy":
+			pb.ExpirationPolicy = want.ExpirationPolicy
+		case "name", "topic", "filter", "enable_message_ordering":
+			return invalid("update of %s: %s cannot be changed", pb.Name, path)
 		default:
-			return nil, unimplemented("an update of " + path)
+			return unimplemented("an update of " + path)
 		}
 	}
-	if err := checkDeadline(pb.AckDeadlineSeconds, minAckDeadline); err != nil {
-		return nil, err
-	}
-	if err := checkSubscription(pb); err != nil {
-		return nil, err
-	}
-	sub.mu.Lock()
-	sub.pb = pb
-	sub.mu.Unlock()
-	return sub.proto(), nil
+	return nil
 }
 
 func (u subscriberService) ListSubscriptions(_ context.Context, req *pubsubpb.ListSubscriptionsRequest) (*pubsubpb.ListSubscriptionsResponse, error) {
@@ -144,28 +132,4 @@ func (u subscriberService) DeleteSubscription(_ context.Context, req *pubsubpb.D
 
 func (u subscriberService) ModifyPushConfig(context.Context, *pubsubpb.ModifyPushConfigRequest) (*emptypb.Empty, error) {
 	return nil, unimplemented("push delivery")
-}
-
-func (u subscriberService) Seek(context.Context, *pubsubpb.SeekRequest) (*pubsubpb.SeekResponse, error) {
-	return nil, unimplemented("Seek")
-}
-
-func (u subscriberService) GetSnapshot(context.Context, *pubsubpb.GetSnapshotRequest) (*pubsubpb.Snapshot, error) {
-	return nil, unimplemented("GetSnapshot")
-}
-
-func (u subscriberService) ListSnapshots(context.Context, *pubsubpb.ListSnapshotsRequest) (*pubsubpb.ListSnapshotsResponse, error) {
-	return nil, unimplemented("ListSnapshots")
-}
-
-func (u subscriberService) CreateSnapshot(context.Context, *pubsubpb.CreateSnapshotRequest) (*pubsubpb.Snapshot, error) {
-	return nil, unimplemented("CreateSnapshot")
-}
-
-func (u subscriberService) UpdateSnapshot(context.Context, *pubsubpb.UpdateSnapshotRequest) (*pubsubpb.Snapshot, error) {
-	return nil, unimplemented("UpdateSnapshot")
-}
-
-func (u subscriberService) DeleteSnapshot(context.Context, *pubsubpb.DeleteSnapshotRequest) (*emptypb.Empty, error) {
-	return nil, unimplemented("DeleteSnapshot")
 }

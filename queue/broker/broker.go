@@ -10,14 +10,25 @@
 // outstanding; redelivery of one redelivers all later ones of its key, acked
 // or not.
 //
-// A topic keeps its messages in a log; a subscription refers to those that it
-// has not acked. A message acked by all is freed at once, one that no
-// subscription waits for is not kept at all. What is not built (filters,
-// seek, snapshots, retention, retry and push, exactly once) is refused as UNIMPLEMENTED.
+// A nack or an expiry counts as a failed attempt. A retry policy lets the message
+// rest after it, and its key with it; a dead-letter policy forwards it as a new
+// message after the last attempt, or goes on when the dead-letter topic does not take it.
 //
-// Nothing scans: publishing, acks and expiring leases wake the streams that have
-// credit and something to get. The lock order is Server.mu, topic.mu,
-// subscription.mu; nothing is sent under a lock.
+// A topic keeps its messages in a log. Subscriptions, snapshots and, with a retention of its
+// own, the topic refer to those that they need; a message that none refers to is freed at
+// once, and all that are kept count against MaxBytes. A subscription's own log, in publish
+// order, is what it drops by age from the front, and what Seek and snapshots walk. A
+// seek makes all ack ids of its subscription stale; messages published after a seek to the
+// future are delivered, as by Google's emulator.
+//
+// What is not built (exactly once, push, export, transforms, schemas) is refused as
+// UNIMPLEMENTED. An expiration policy is kept, but nothing expires by it.
+//
+// Nothing scans but Seek and CreateSnapshot: publishing, acks and expiring leases wake
+// the streams that have credit and something to get. The lock order is Server.mu, topic.mu,
+// subscription.mu; nothing is sent, and no dead letter published, under a lock.
+//
+// Inject and DropStreams make the server fail in chosen ways, for the tests of its clients.
 package broker
 
 import (
@@ -73,10 +84,12 @@ type Server struct {
 	used      atomic.Int64
 	nextID    atomic.Uint64
 	published atomic.Uint64
+	faults    faults
 
 	mu            sync.RWMutex
 	topics        map[string]*topic
 	subscriptions map[string]*subscription
+	snapshots     map[string]*snapshot
 }
 
 // New returns a Server without topics; Serve makes it reachable. It panics
@@ -90,6 +103,7 @@ func New(cfg Config) *Server {
 		start:         time.Now(),
 		topics:        make(map[string]*topic),
 		subscriptions: make(map[string]*subscription),
+		snapshots:     make(map[string]*snapshot),
 	}
 	// Ids go on from the clock, so that those of a restarted broker do not repeat.
 	s.nextID.Store(uint64(s.start.UnixMicro())<<4 | rand.Uint64N(16))
@@ -109,6 +123,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		grpc.WriteBufferSize(128<<10),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),
+		grpc.UnaryInterceptor(s.faults.unary),
+		grpc.StreamInterceptor(s.faults.stream),
 	)
 	pubsubpb.RegisterPublisherServer(g, publisherService{srv: s})
 	pubsubpb.RegisterSubscriberServer(g, subscriberService{srv: s})

@@ -31,11 +31,13 @@ func serve(t testing.TB, srv *broker.Server) (addr string) {
 }
 
 func TestBroker(t *testing.T) {
+	t.Parallel()
 	srv := broker.New(broker.Config{})
 	queuetest.Run(t, queuetest.Target{Name: "broker", Conn: queuetest.Dial(t, serve(t, srv))})
 }
 
 func TestEmulator(t *testing.T) {
+	t.Parallel()
 	conn := queuetest.Dial(t, queuetest.Emulator(t))
 	queuetest.Run(t, queuetest.Target{Name: "Google's emulator", Conn: conn, Skips: queuetest.EmulatorSkips})
 }

@@ -6,6 +6,7 @@ import (
 
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 const (
@@ -98,6 +99,9 @@ func (s *subscription) takeLocked(c *consumer, b *batch, now time.Duration) {
 	}
 	for n := s.shareLocked(s.fresh.len() + s.again.len()); n > 0; n-- {
 		q := s.queueLocked()
+		if q.len() == 0 {
+			break
+		}
 		if !c.hasCredit() || !b.fits(q.peek()) {
 			return
 		}
@@ -114,8 +118,19 @@ func (s *subscription) shareLocked(n int) int {
 	return (n + others) / (others + 1)
 }
 
+// trimQueuesLocked removes what was dropped while it waited, as far as it stands in front.
+func (s *subscription) trimQueuesLocked() {
+	for s.fresh.len() > 0 && s.fresh.peek().state != ready {
+		s.fresh.pop()
+	}
+	for s.again.len() > 0 && s.again.peek().state != ready {
+		s.again.pop()
+	}
+}
+
 // queueLocked alternates between the queues, so that neither a nack loop nor a backlog starves the other.
 func (s *subscription) queueLocked() *fifo[*delivery] {
+	s.trimQueuesLocked()
 	s.turn = !s.turn
 	if s.fresh.len() == 0 || s.turn && s.again.len() > 0 {
 		return &s.again
@@ -126,7 +141,7 @@ func (s *subscription) queueLocked() *fifo[*delivery] {
 // claimLocked makes c the owner of the first free key and takes what it has.
 func (s *subscription) claimLocked(c *consumer, b *batch, now time.Duration) {
 	k := s.freeKeys.peek()
-	if k.owner != nil || k.sent == len(k.items) {
+	if k.owner != nil || !k.waiting() {
 		s.freeKeys.pop() // it has been served since
 		return
 	}
@@ -143,7 +158,7 @@ func (s *subscription) claimLocked(c *consumer, b *batch, now time.Duration) {
 
 // takeKeyLocked reports whether all waiting messages of k were taken.
 func (s *subscription) takeKeyLocked(k *orderKey, c *consumer, b *batch, now time.Duration) bool {
-	for k.sent < len(k.items) {
+	for k.waiting() {
 		d := k.items[k.sent]
 		if !c.hasCredit() || !b.fits(d) {
 			return false
@@ -180,7 +195,7 @@ func (s *subscription) responseLocked(deliveries []*delivery) *pubsubpb.Streamin
 		r := &received[i]
 		r.Message, r.AckId = d.msg.pb, ids[from:ends[i]]
 		if attempts {
-			r.DeliveryAttempt = int32(d.number)
+			r.DeliveryAttempt = int32(d.failed) + 1
 		}
 		resp.ReceivedMessages[i] = r
 		from = ends[i]
@@ -243,5 +258,10 @@ func (s *subscription) setLease(c *consumer, lease time.Duration) {
 func (s *subscription) proto() *pubsubpb.Subscription {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return proto.Clone(s.pb).(*pubsubpb.Subscription)
+	pb := proto.Clone(s.pb).(*pubsubpb.Subscription)
+	pb.TopicMessageRetentionDuration = nil
+	if d := s.topic.retention.Load(); d != 0 {
+		pb.TopicMessageRetentionDuration = durationpb.New(time.Duration(d))
+	}
+	return pb
 }

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -237,7 +236,9 @@ func TestWakesEveryConsumerThatIsNeeded(t *testing.T) {
 }
 
 func TestDeliveryAttemptWithDeadLetterPolicy(t *testing.T) {
-	r := newRig(t, Config{}, func(pb *pubsubpb.Subscription) { pb.DeadLetterPolicy = &pubsubpb.DeadLetterPolicy{} })
+	r := newRig(t, Config{}, func(pb *pubsubpb.Subscription) {
+		pb.DeadLetterPolicy = &pubsubpb.DeadLetterPolicy{DeadLetterTopic: testTopic}
+	})
 	c := newConsumer(10 * time.Second)
 	r.publish("", "a")
 	for attempt := int32(1); attempt < 4; attempt++ {
@@ -282,19 +283,15 @@ func TestNotFoundNamesWhatIsMissing(t *testing.T) {
 func TestUnsupportedIsRefused(t *testing.T) {
 	r := newRig(t, Config{}, nil)
 	for name, edit := range map[string]func(*pubsubpb.Subscription){
-		"filter":       func(s *pubsubpb.Subscription) { s.Filter = "attributes:a" },
-		"retain":       func(s *pubsubpb.Subscription) { s.RetainAckedMessages = true },
 		"exactly once": func(s *pubsubpb.Subscription) { s.EnableExactlyOnceDelivery = true },
-		"retry policy": func(s *pubsubpb.Subscription) { s.RetryPolicy = &pubsubpb.RetryPolicy{} },
+		"push":         func(s *pubsubpb.Subscription) { s.PushConfig = &pubsubpb.PushConfig{PushEndpoint: "http://localhost"} },
+		"BigQuery":     func(s *pubsubpb.Subscription) { s.BigqueryConfig = &pubsubpb.BigQueryConfig{} },
 	} {
 		pb := &pubsubpb.Subscription{Name: testSubscription + "2", Topic: testTopic}
 		edit(pb)
 		if _, err := r.api.CreateSubscription(t.Context(), pb); status.Code(err) != codes.Unimplemented {
 			t.Errorf("%s: %v, want UNIMPLEMENTED", name, err)
 		}
-	}
-	if _, err := r.api.Seek(t.Context(), &pubsubpb.SeekRequest{}); status.Code(err) != codes.Unimplemented {
-		t.Errorf("seek: %v, want UNIMPLEMENTED", err)
 	}
 }
 
@@ -310,32 +307,6 @@ func TestPullGivesUpWithItsContext(t *testing.T) {
 	})
 }
 
-func TestLogFreesInAnyOrder(t *testing.T) {
-	var l messageLog
-	const n = 5*chunkLen + 7
-	for i := range n {
-		if got := l.append(&message{}); got != int64(i) {
-			t.Fatalf("offset %d, want %d", got, i)
-		}
-	}
-	for i := n - 1; i >= chunkLen; i-- {
-		l.drop(int64(i))
-	}
-	if l.live != chunkLen {
-		t.Errorf("%d live, want %d", l.live, chunkLen)
-	}
-	for i := range chunkLen {
-		l.drop(int64(i))
-	}
-	if l.live != 0 || len(l.chunks) > 1 {
-		t.Errorf("%d live in %d chunks after all drops, want 0 in at most 1", l.live, len(l.chunks))
-	}
-	if at := l.append(&message{}); at != n {
-		t.Errorf("offset %d after the drops, want %d", at, n)
-	}
-	l.drop(n)
-}
-
 func FuzzParseAckID(f *testing.F) {
 	f.Add("a-b-c")
 	f.Add("--")
@@ -349,22 +320,4 @@ func FuzzParseAckID(f *testing.F) {
 			t.Errorf("%q parses as %v, its text as %v", text, id, again)
 		}
 	})
-}
-
-func TestFIFOKeepsOrderAcrossGrowth(t *testing.T) {
-	var q fifo[int]
-	var want, got []int
-	for i := range 10_000 {
-		q.push(i)
-		want = append(want, i)
-		if i%3 == 0 {
-			got = append(got, q.pop())
-		}
-	}
-	for q.len() > 0 {
-		got = append(got, q.pop())
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("order lost: %d values out", len(got))
-	}
 }

@@ -23,9 +23,13 @@ func unimplemented(what string) error {
 	return status.Errorf(codes.Unimplemented, "%s is not supported by this broker", what)
 }
 
-// The ids of topics and subscriptions, after https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names.
+// What takes the place of the name of a topic that was deleted.
+const deletedTopic = "_deleted-topic_"
+
+// The ids of topics, subscriptions and snapshots, after https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names.
 var (
 	topicName        = regexp.MustCompile(`^projects/[^/]+/topics/[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)
+	snapshotName     = regexp.MustCompile(`^projects/[^/]+/snapshots/[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)
 	subscriptionName = regexp.MustCompile(`^projects/[^/]+/subscriptions/[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)
 )
 

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"container/heap"
+	"math"
 	"time"
 )
 
@@ -13,13 +14,14 @@ const leaseGrain = 20 * time.Millisecond
 // All of it is guarded by the subscription's mu.
 type delivery struct {
 	msg    *message
-	seq    uint64 // order of publish in the subscription
+	seq    uint64 // offset in the subscription's log, which is the order of publish
 	number uint32 // of the latest delivery, 0 before the first; the ack id carries it
+	failed uint16 // nacks and expiries of its own, not those of its key; it stays at the maximum
 	state  deliveryState
 	to     *consumer // whose lease it is
-	key    *orderKey // nil without ordering
+	key    *orderKey // nil without ordering, and when the key is done with it
 
-	// until is when the lease ends; due is where it stands in the heap, never after until.
+	// until is when the lease, or the rest, ends; due is where it stands in the heap, never after until.
 	// An extension moves only until: 100k leases extended every 5 s leave the heap alone.
 	until, due time.Duration
 	heapAt     int
@@ -28,9 +30,11 @@ type delivery struct {
 type deliveryState uint8
 
 const (
-	ready  deliveryState = iota
-	leased               // in the heap and in subscription.leases
-	acked                // kept only with ordering, until all before it are acked
+	ready      deliveryState = iota // in a queue, or after key.sent
+	leased                          // in the heap and in subscription.leases
+	resting                         // in the heap, until the backoff of the retry policy ends
+	forwarding                      // on its way to the dead-letter topic
+	done                            // acked, or dropped; acked ones are kept for ordering, until all before are acked, and for seek
 )
 
 // leaseHeap orders leases by due.
@@ -110,22 +114,91 @@ const expireAtOnce = 4096
 // expire is the timer's function: it makes deliverable again what was not acked in time.
 func (s *subscription) expire() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlockAndForward()
 	s.armed = 0
 	now := s.srv.now()
 	for range expireAtOnce {
 		if len(s.heap) == 0 || s.heap[0].due > now {
 			break
 		}
-		if d := s.heap[0]; d.until > now {
+		switch d := s.heap[0]; {
+		case d.until > now:
 			d.due = d.until
 			heap.Fix(&s.heap, 0)
-		} else {
+		case d.state == resting:
+			heap.Pop(&s.heap)
+			s.readyLocked(d)
+		default:
 			s.stats.Expired++
-			s.redeliverLocked(d)
+			s.failLocked(d, now)
 		}
 	}
 	s.armLocked(now)
+}
+
+// failLocked is a nack of d or the end of its lease.
+func (s *subscription) failLocked(d *delivery, now time.Duration) {
+	if d.failed < math.MaxUint16 {
+		d.failed++
+	}
+	if d.key != nil {
+		s.rewindKeyLocked(d)
+	} else {
+		s.endLeaseLocked(d)
+	}
+	if s.exhaustedLocked(d) {
+		s.postLocked(d)
+	} else {
+		s.retryLocked(d, now)
+	}
+}
+
+// retryLocked makes d deliverable again, at once or after the retry policy's backoff.
+func (s *subscription) retryLocked(d *delivery, now time.Duration) {
+	wait := s.backoff.after(d.failed)
+	if wait == 0 {
+		s.readyLocked(d)
+		return
+	}
+	d.until = deadline(now, wait)
+	d.due = d.until
+	heap.Push(&s.heap, d)
+	s.restLocked(d, resting)
+}
+
+// restLocked keeps d, and with it its key, from being delivered.
+func (s *subscription) restLocked(d *delivery, state deliveryState) {
+	d.state = state
+	if d.key != nil {
+		d.key.rest = d
+		s.settleKeyLocked(d.key)
+	}
+}
+
+// readyLocked puts d where its next delivery comes from.
+func (s *subscription) readyLocked(d *delivery) {
+	d.state = ready
+	if k := d.key; k != nil {
+		if k.rest == d {
+			k.rest = nil
+		}
+		s.settleKeyLocked(k)
+		return
+	}
+	s.again.push(d)
+	s.wakeLocked()
+}
+
+// backoff is a retry policy: how long a delivery rests after its first failure,
+// doubled with each later one up to max. Zero is no policy.
+type backoff struct{ min, max time.Duration }
+
+func (b backoff) after(failed uint16) time.Duration {
+	wait := b.min
+	for ; failed > 1 && wait > 0 && wait < b.max; failed-- {
+		wait *= 2
+	}
+	return min(wait, b.max)
 }
 
 // armLocked sets the timer to the first due lease, if it is not set to that or an earlier time.

@@ -1,6 +1,10 @@
 package broker
 
-import "sort"
+import (
+	"container/heap"
+	"slices"
+	"sort"
+)
 
 // orderKey is the messages of one ordering key in publish order:
 // items[:sent] were delivered, each leased or acked, items[sent:] wait. The
@@ -12,6 +16,7 @@ type orderKey struct {
 	sent   int
 	leased int
 	owner  *consumer // gets all messages of the key while any is leased; may be closed
+	rest   *delivery // nothing is sent before this, items[sent], is ready again; nil = nothing rests
 	queued bool      // stands in a queue of keys to deliver
 }
 
@@ -30,7 +35,7 @@ func (s *subscription) addKeyedLocked(d *delivery) {
 // offerKeyLocked queues a key that has messages waiting, with its owner or, without one, for all.
 // A queue may hold a key that has changed hands since; take skips it.
 func (s *subscription) offerKeyLocked(k *orderKey) {
-	if k.queued || k.sent == len(k.items) {
+	if k.queued || !k.waiting() {
 		return
 	}
 	k.queued = true
@@ -43,13 +48,13 @@ func (s *subscription) offerKeyLocked(k *orderKey) {
 	s.wakeLocked()
 }
 
-// ackKeyedLocked returns freed with the messages that nothing needs any more.
-func (s *subscription) ackKeyedLocked(d *delivery, freed []*message) []*message {
-	k := d.key
-	d.state = acked
+// trimKeyLocked takes from the front of the key what is done, and returns freed
+// with the messages that nothing needs any more.
+func (s *subscription) trimKeyLocked(k *orderKey, freed []*message) []*message {
 	n := 0
-	for n < k.sent && k.items[n].state == acked {
-		freed = append(freed, k.items[n].msg)
+	for n < k.sent && k.items[n].state == done {
+		k.items[n].key = nil
+		freed = s.doneLocked(k.items[n], freed)
 		k.items[n] = nil
 		n++
 	}
@@ -59,10 +64,44 @@ func (s *subscription) ackKeyedLocked(d *delivery, freed []*message) []*message 
 	return freed
 }
 
-// rewindKeyLocked makes d and all later messages of its key deliverable again.
+// removeKeyedLocked takes d, which is not leased, out of its key, so that no redelivery brings it again.
+func (s *subscription) removeKeyedLocked(d *delivery, freed []*message) []*message {
+	k := d.key
+	d.key = nil
+	at := k.find(d)
+	if at == 0 { // always with expiry, which would be quadratic otherwise
+		k.items[0] = nil
+		k.items = k.items[1:]
+	} else {
+		k.items = slices.Delete(k.items, at, at+1)
+	}
+	if at < k.sent {
+		k.sent--
+	}
+	if k.rest == d {
+		k.rest = nil
+	}
+	return s.trimKeyLocked(k, freed)
+}
+
+func (k *orderKey) find(d *delivery) int {
+	return sort.Search(len(k.items), func(i int) bool { return k.items[i].seq >= d.seq })
+}
+
+// waiting reports whether the key has something to send now.
+func (k *orderKey) waiting() bool { return k.rest == nil && k.sent < len(k.items) }
+
+// rewindKeyLocked takes d and all later messages of its key back; the caller says when d is ready.
 func (s *subscription) rewindKeyLocked(d *delivery) {
 	k := d.key
-	at := sort.Search(k.sent, func(i int) bool { return k.items[i].seq >= d.seq })
+	if rest := k.rest; rest != nil { // of a later one
+		k.rest = nil
+		if rest.state == resting {
+			heap.Remove(&s.heap, rest.heapAt)
+			rest.state = ready
+		}
+	}
+	at := k.find(d)
 	for _, later := range k.items[at:k.sent] {
 		if later.state == leased {
 			s.endLeaseLocked(later)
@@ -72,7 +111,6 @@ func (s *subscription) rewindKeyLocked(d *delivery) {
 		later.state = ready
 	}
 	k.sent = at
-	s.settleKeyLocked(k)
 }
 
 // settleKeyLocked lets the key go when nothing of it is outstanding.

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strings"
 
@@ -94,7 +93,9 @@ func (p publisherService) CreateTopic(_ context.Context, req *pubsubpb.Topic) (*
 	if s.topics[req.Name] != nil {
 		return nil, alreadyExists("topic", req.Name)
 	}
-	s.topics[req.Name] = &topic{srv: s, name: req.Name, pb: pb, subscriptions: make(map[string]*subscription)}
+	t := &topic{srv: s, name: req.Name, pb: pb, subscriptions: make(map[string]*subscription), snapshots: make(map[string]*snapshot)}
+	t.retention.Store(int64(pb.MessageRetentionDuration.AsDuration()))
+	s.topics[req.Name] = t
 	return pb, nil
 }
 
@@ -106,7 +107,6 @@ func checkTopic(req *pubsubpb.Topic) error {
 		set  bool
 		what string
 	}{
-		{req.MessageRetentionDuration != nil, "message_retention_duration of a topic"},
 		{req.SchemaSettings != nil, "a schema"},
 		{req.IngestionDataSourceSettings != nil, "ingestion from a data source"},
 		{len(req.MessageTransforms) > 0, "a message transform"},
@@ -115,7 +115,40 @@ func checkTopic(req *pubsubpb.Topic) error {
 			return unimplemented(f.what)
 		}
 	}
-	return nil
+	return checkRetention(req.Name, req.MessageRetentionDuration)
+}
+
+// UpdateTopic changes labels and message_retention_duration.
+func (p publisherService) UpdateTopic(_ context.Context, req *pubsubpb.UpdateTopicRequest) (*pubsubpb.Topic, error) {
+	want, paths := req.GetTopic(), req.GetUpdateMask().GetPaths()
+	p.srv.mu.Lock()
+	defer p.srv.mu.Unlock()
+	t := p.srv.topics[want.GetName()]
+	if t == nil {
+		return nil, notFound("topic", want.GetName())
+	}
+	pb := proto.Clone(t.proto()).(*pubsubpb.Topic)
+	if len(paths) == 0 {
+		return nil, invalid("update of %s: the update mask is empty", t.name)
+	}
+	for _, path := range paths {
+		switch path {
+		case "labels":
+			pb.Labels = want.Labels
+		case "message_retention_duration":
+			pb.MessageRetentionDuration = want.MessageRetentionDuration
+		default:
+			return nil, unimplemented("an update of " + path)
+		}
+	}
+	if err := checkTopic(pb); err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	t.pb = pb
+	t.mu.Unlock()
+	t.setRetention(pb.MessageRetentionDuration.AsDuration())
+	return pb, nil
 }
 
 func (p publisherService) GetTopic(_ context.Context, req *pubsubpb.GetTopicRequest) (*pubsubpb.Topic, error) {
@@ -123,7 +156,7 @@ func (p publisherService) GetTopic(_ context.Context, req *pubsubpb.GetTopicRequ
 	if err != nil {
 		return nil, err
 	}
-	return t.pb, nil
+	return t.proto(), nil
 }
 
 func (p publisherService) ListTopics(_ context.Context, req *pubsubpb.ListTopicsRequest) (*pubsubpb.ListTopicsResponse, error) {
@@ -132,7 +165,7 @@ func (p publisherService) ListTopics(_ context.Context, req *pubsubpb.ListTopics
 	names, next := page(p.srv.topics, req.Project+"/topics/", req.PageSize, req.PageToken)
 	resp := &pubsubpb.ListTopicsResponse{NextPageToken: next}
 	for _, name := range names {
-		resp.Topics = append(resp.Topics, p.srv.topics[name].pb)
+		resp.Topics = append(resp.Topics, p.srv.topics[name].proto())
 	}
 	return resp, nil
 }
@@ -168,25 +201,27 @@ func (p publisherService) DeleteTopic(_ context.Context, req *pubsubpb.DeleteTop
 func (t *topic) orphan() {
 	t.mu.Lock()
 	t.deleted = true
-	subscriptions := slices.Collect(maps.Values(t.subscriptions))
+	subscriptions := t.attachedLocked()
 	t.mu.Unlock()
+	t.setRetention(0)
 	for _, sub := range subscriptions {
 		sub.mu.Lock()
-		sub.pb.Topic = "_deleted-topic_"
+		sub.pb.Topic = deletedTopic
 		sub.mu.Unlock()
 	}
 }
 
-func (p publisherService) UpdateTopic(context.Context, *pubsubpb.UpdateTopicRequest) (*pubsubpb.Topic, error) {
-	return nil, unimplemented("UpdateTopic")
-}
-
-func (p publisherService) ListTopicSnapshots(context.Context, *pubsubpb.ListTopicSnapshotsRequest) (*pubsubpb.ListTopicSnapshotsResponse, error) {
-	return nil, unimplemented("ListTopicSnapshots")
-}
-
-func (p publisherService) DetachSubscription(context.Context, *pubsubpb.DetachSubscriptionRequest) (*pubsubpb.DetachSubscriptionResponse, error) {
-	return nil, unimplemented("DetachSubscription")
+func (p publisherService) DetachSubscription(_ context.Context, req *pubsubpb.DetachSubscriptionRequest) (*pubsubpb.DetachSubscriptionResponse, error) {
+	sub, err := p.srv.subscription(req.Subscription)
+	if err != nil {
+		return nil, err
+	}
+	sub.topic.detach(sub)
+	sub.mu.Lock()
+	sub.pb.Detached = true
+	sub.mu.Unlock()
+	sub.close()
+	return &pubsubpb.DetachSubscriptionResponse{}, nil
 }
 
 func (s *Server) topic(name string) (*topic, error) {

@@ -9,6 +9,7 @@ import (
 // Stats is what the broker holds and has done, for gauges and counters.
 type Stats struct {
 	Published     uint64 // messages accepted since New
+	Faults        uint64 // calls befallen by injected faults, counted once for each fault
 	Bytes         int64  // kept now, as counted against MaxBytes
 	MaxBytes      int64
 	Topics        []TopicStats        // by name
@@ -33,11 +34,12 @@ type SubscriptionStats struct {
 	Acked            uint64
 	Nacked           uint64
 	Expired          uint64
+	DeadLettered     uint64 // messages forwarded to the dead-letter topic
 }
 
 // Stats returns a reading; its parts are each consistent in themselves.
 func (s *Server) Stats() Stats {
-	st := Stats{Published: s.published.Load(), Bytes: s.used.Load(), MaxBytes: s.cfg.MaxBytes}
+	st := Stats{Published: s.published.Load(), Faults: s.faults.hits.Load(), Bytes: s.used.Load(), MaxBytes: s.cfg.MaxBytes}
 	s.mu.RLock()
 	topics := slices.Collect(maps.Values(s.topics))
 	subscriptions := slices.Collect(maps.Values(s.subscriptions))

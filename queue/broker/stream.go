@@ -57,7 +57,7 @@ func send(stream pubsubpb.Subscriber_StreamingPullServer, sub *subscription, c *
 		case <-stream.Context().Done():
 			return status.FromContextError(stream.Context().Err()).Err()
 		case <-sub.gone:
-			return notFound("subscription", sub.name)
+			return sub.ended()
 		case <-c.wake:
 		}
 	}

@@ -88,7 +88,7 @@ func (u subscriberService) Pull(ctx context.Context, req *pubsubpb.PullRequest) 
 		case <-wait.C:
 			return &pubsubpb.PullResponse{}, nil
 		case <-sub.gone:
-			return nil, notFound("subscription", sub.name)
+			return nil, sub.ended()
 		case <-ctx.Done():
 			return nil, status.FromContextError(ctx.Err()).Err()
 		}

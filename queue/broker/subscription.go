@@ -6,69 +6,95 @@ import (
 	"time"
 
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // subscription is the state of one subscription: the un-acked messages, which
 // of them are leased to whom, and the consumers that wait. All methods are
 // safe for concurrent use; those ending in Locked want mu held.
 type subscription struct {
-	srv   *Server
-	topic *topic
-	name  string
-	epoch uint64
-	props *pubsubpb.StreamingPullResponse_SubscriptionProperties
-	gone  chan struct{} // closed when the subscription is deleted
+	srv    *Server
+	topic  *topic
+	name   string
+	filter filter // nil = every message
+	props  *pubsubpb.StreamingPullResponse_SubscriptionProperties
+	gone   chan struct{} // closed when the subscription is deleted or detached
 
 	mu               sync.Mutex
 	pb               *pubsubpb.Subscription
+	backoff          backoff
+	epoch            uint64
 	closed           bool
-	nextSeq          uint64
-	fresh            fifo[*delivery] // without key, never delivered
-	again            fifo[*delivery] // without key, to be redelivered
-	turn             bool            // whether again's turn has come
+	log              chunkLog[delivery] // all that it holds messages by, in publish order
+	fresh            fifo[*delivery]    // without key, never delivered
+	again            fifo[*delivery]    // without key, to be redelivered
+	turn             bool               // whether again's turn has come
 	keys             map[string]*orderKey
 	freeKeys         fifo[*orderKey] // waiting keys without owner
 	leases           map[uint64]*delivery
 	heap             leaseHeap
 	timer            *time.Timer
 	armed            time.Duration // when the timer fires; 0 = it does not
-	idle             []*consumer   // have credit and found nothing, longest idle first
-	unacked          int           // ready and leased, not the acked ones kept for ordering
+	purger           *time.Timer
+	purging          bool        // whether the purger is set
+	outbox           []letter    // for unlockAndForward
+	idle             []*consumer // have credit and found nothing, longest idle first
+	unacked          int         // deliveries that are not done
 	outstandingBytes int64
 	stats            SubscriptionStats // counters only
 }
 
-func newSubscription(srv *Server, t *topic, pb *pubsubpb.Subscription) *subscription {
-	return &subscription{
-		srv:   srv,
-		topic: t,
-		name:  pb.Name,
-		epoch: rand.Uint64() >> 24, // 8 digits of base 36
+func newSubscription(srv *Server, t *topic, pb *pubsubpb.Subscription, f filter) *subscription {
+	s := &subscription{
+		srv:    srv,
+		topic:  t,
+		name:   pb.Name,
+		filter: f,
+		epoch:  rand.Uint64() >> 24, // 8 digits of base 36
 		props: &pubsubpb.StreamingPullResponse_SubscriptionProperties{
 			MessageOrderingEnabled: pb.EnableMessageOrdering,
 		},
 		gone:   make(chan struct{}),
-		pb:     pb,
 		keys:   make(map[string]*orderKey),
 		leases: make(map[uint64]*delivery),
 	}
+	s.configureLocked(pb)
+	return s
 }
 
-// add takes newly published messages; the topic's lock is held.
+// configureLocked takes settings that were checked.
+func (s *subscription) configureLocked(pb *pubsubpb.Subscription) {
+	s.pb, s.backoff = pb, backoff{}
+	if p := pb.RetryPolicy; p != nil {
+		s.backoff = backoff{min: p.MinimumBackoff.AsDuration(), max: p.MaximumBackoff.AsDuration()}
+	}
+}
+
+// add takes those of the messages that are for it; the topic's lock is held.
 func (s *subscription) add(messages []*message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.unacked += len(messages)
 	for _, m := range messages {
-		s.nextSeq++
-		d := &delivery{msg: m, seq: s.nextSeq}
-		if s.pb.EnableMessageOrdering && m.pb.OrderingKey != "" {
-			s.addKeyedLocked(d)
-		} else {
-			s.fresh.push(d)
+		if s.filter == nil || s.filter(m.pb.Attributes) {
+			s.addLocked(m)
 		}
 	}
+	s.armPurgeLocked()
 	s.wakeLocked()
+}
+
+// addLocked takes a reference of m and queues it for its first delivery.
+func (s *subscription) addLocked(m *message) {
+	m.refs.Add(1)
+	s.unacked++
+	d := &delivery{msg: m}
+	d.seq = uint64(s.log.append(d))
+	if s.pb.EnableMessageOrdering && m.pb.OrderingKey != "" {
+		s.addKeyedLocked(d)
+	} else {
+		s.fresh.push(d)
+	}
 }
 
 // ack settles the deliveries; stale ids are ignored.
@@ -86,10 +112,11 @@ func (s *subscription) ack(ids []ackID) {
 		s.stats.Acked++
 		s.unacked--
 		s.endLeaseLocked(d)
+		d.state = done
 		if d.key != nil {
-			freed = s.ackKeyedLocked(d, freed)
+			freed = s.trimKeyLocked(d.key, freed)
 		} else {
-			freed = append(freed, d.msg)
+			freed = s.doneLocked(d, freed)
 		}
 	}
 	s.mu.Unlock()
@@ -103,7 +130,7 @@ func (s *subscription) extend(ids []ackID, lease func(i int) time.Duration) {
 		return
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlockAndForward()
 	now := s.srv.now()
 	for i, id := range ids {
 		d := s.findLocked(id)
@@ -114,7 +141,7 @@ func (s *subscription) extend(ids []ackID, lease func(i int) time.Duration) {
 			s.extendLocked(d, now, l)
 		} else {
 			s.stats.Nacked++
-			s.redeliverLocked(d)
+			s.failLocked(d, now)
 		}
 	}
 	s.armLocked(now)
@@ -129,18 +156,6 @@ func (s *subscription) findLocked(id ackID) *delivery {
 	return d
 }
 
-// redeliverLocked ends the lease of d and makes it deliverable at once.
-func (s *subscription) redeliverLocked(d *delivery) {
-	if d.key != nil {
-		s.rewindKeyLocked(d)
-		return
-	}
-	s.endLeaseLocked(d)
-	d.state = ready
-	s.again.push(d)
-	s.wakeLocked()
-}
-
 // close ends the subscription: its consumers leave and its messages are released.
 func (s *subscription) close() {
 	s.mu.Lock()
@@ -150,33 +165,39 @@ func (s *subscription) close() {
 	}
 	s.closed = true
 	close(s.gone)
-	if s.timer != nil {
-		s.timer.Stop()
+	for _, timer := range []*time.Timer{s.timer, s.purger} {
+		if timer != nil {
+			timer.Stop()
+		}
 	}
-	held := s.heldLocked()
-	s.fresh, s.again, s.freeKeys = fifo[*delivery]{}, fifo[*delivery]{}, fifo[*orderKey]{}
-	s.leases, s.keys, s.heap = map[uint64]*delivery{}, map[string]*orderKey{}, nil
+	held := s.resetLocked()
 	s.mu.Unlock()
 	release(held)
 }
 
-func (s *subscription) heldLocked() []*message {
-	held := make([]*message, 0, s.unacked)
-	for s.fresh.len() > 0 {
-		held = append(held, s.fresh.pop().msg)
+// ended is what streams and pulls end with when gone is closed.
+func (s *subscription) ended() error {
+	if s.proto().Detached {
+		return status.Errorf(codes.FailedPrecondition, "subscription %q is detached from its topic", s.name)
 	}
-	for s.again.len() > 0 {
-		held = append(held, s.again.pop().msg)
+	return notFound("subscription", s.name)
+}
+
+// resetLocked makes the subscription empty and all ack ids stale, and returns
+// the messages that it held, in publish order. The consumers stay.
+func (s *subscription) resetLocked() (held []*message) {
+	for _, d := range s.leases {
+		s.endLeaseLocked(d)
 	}
 	for _, k := range s.keys {
-		for _, d := range k.items {
-			held = append(held, d.msg)
-		}
+		k.owner, k.items, k.sent = nil, nil, 0 // it may stand in a consumer's queue
 	}
-	for _, d := range s.leases {
-		if d.key == nil {
-			held = append(held, d.msg)
-		}
+	for _, d := range s.log.from(0) {
+		held = append(held, d.msg)
 	}
+	s.epoch++
+	s.unacked = 0
+	s.log, s.heap, s.keys = chunkLog[delivery]{}, nil, make(map[string]*orderKey)
+	s.fresh, s.again, s.freeKeys = fifo[*delivery]{}, fifo[*delivery]{}, fifo[*orderKey]{}
 	return held
 }

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -23,20 +25,28 @@ type message struct {
 	pb     *pubsubpb.PubsubMessage
 	size   int64 // of data, attributes and key: what counts for flow control
 	offset int64 // in the topic's log
-	refs   atomic.Int32
+	// refs counts the subscriptions and snapshots that hold it, the topic where it
+	// retains messages, and its publisher until it is filed. The last one frees it.
+	refs     atomic.Int32
+	retained bool // by the topic, whose mu guards it
 }
 
 type topic struct {
-	srv  *Server
-	name string
+	srv       *Server
+	name      string
+	retention atomic.Int64 // a time.Duration, 0 = none; changed under mu
 
 	mu            sync.Mutex
-	pb            *pubsubpb.Topic
+	pb            *pubsubpb.Topic // replaced, never changed
 	deleted       bool
-	log           messageLog
+	log           chunkLog[message]
 	bytes         int64
 	lastPublish   time.Time
 	subscriptions map[string]*subscription
+	snapshots     map[string]*snapshot
+	retained      int64 // offset before which no message is retained by the topic
+	purger        *time.Timer
+	purging       bool // whether the purger is set
 }
 
 // publish appends the messages, hands them to the subscriptions and returns their ids in order.
@@ -46,13 +56,11 @@ func (t *topic) publish(batch []*pubsubpb.PubsubMessage) ([]string, error) {
 		return nil, status.Errorf(codes.ResourceExhausted, "publish to %s: the broker keeps %d bytes of at most %d; ack messages or delete subscriptions", t.name, t.srv.used.Load(), t.srv.cfg.MaxBytes)
 	}
 	ids := make([]string, len(batch))
-	kept, err := t.append(messages, ids)
-	if !kept {
+	if err := t.append(messages, ids); err != nil {
 		t.srv.used.Add(-cost)
-	}
-	if err != nil {
 		return nil, err
 	}
+	release(messages) // those that nobody waits for go at once
 	t.srv.published.Add(uint64(len(batch)))
 	return ids, nil
 }
@@ -75,32 +83,31 @@ func messageSize(pb *pubsubpb.PubsubMessage) int64 {
 }
 
 // append stamps the messages and files them under the lock that also hands them to the
-// subscriptions: the order of ids, publish times and delivery is one. It
-// reports whether anything was kept.
-func (t *topic) append(messages []*message, ids []string) (kept bool, err error) {
+// subscriptions: the order of ids, publish times and delivery is one. The caller has a
+// reference of each to release.
+func (t *topic) append(messages []*message, ids []string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.deleted {
-		return false, notFound("topic", t.name)
+		return notFound("topic", t.name)
 	}
 	published := t.publishTimeLocked()
 	last := t.srv.nextID.Add(uint64(len(messages)))
 	for i, m := range messages {
 		ids[i] = strconv.FormatUint(last-uint64(len(messages)-1-i), 10)
 		m.pb.MessageId, m.pb.PublishTime = ids[i], published
-		m.refs.Store(int32(len(t.subscriptions)))
-	}
-	if len(t.subscriptions) == 0 {
-		return false, nil
-	}
-	for _, m := range messages {
+		m.refs.Store(1)
 		m.offset = t.log.append(m)
 		t.bytes += m.size
 	}
 	for _, sub := range t.subscriptions {
 		sub.add(messages)
 	}
-	return true, nil
+	for _, snap := range t.snapshots {
+		snap.addLocked(messages)
+	}
+	t.retainLocked(messages)
+	return nil
 }
 
 // publishTimeLocked never goes back, so that the log is ordered by it.
@@ -112,7 +119,7 @@ func (t *topic) publishTimeLocked() *timestamppb.Timestamp {
 }
 
 // release drops one reference of each message and frees those that have none
-// left. No lock may be held.
+// left. Neither topic.mu nor subscription.mu may be held.
 func release(messages []*message) {
 	for _, m := range messages {
 		if m.refs.Add(-1) == 0 {
@@ -137,6 +144,16 @@ func (t *topic) attach(sub *subscription) error {
 	}
 	t.subscriptions[sub.name] = sub
 	return nil
+}
+
+func (t *topic) attachedLocked() []*subscription {
+	return slices.Collect(maps.Values(t.subscriptions))
+}
+
+func (t *topic) proto() *pubsubpb.Topic {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.pb
 }
 
 func (t *topic) detach(sub *subscription) {

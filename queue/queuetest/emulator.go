@@ -22,6 +22,14 @@ var EmulatorSkips = map[string]string{
 	"flow-bytes":          "it does not hold max_outstanding_bytes",
 	"ordering-redelivery": "it redelivers the one message, not the later ones of its key",
 	"ping":                "it does not answer pings",
+	"retry-policy":        "it redelivers the first time at once, and does not lengthen the backoff",
+	"filter":              "it delivers all messages, whatever the filter",
+	"filter-errors":       "it takes every filter",
+	"update-topic":        "it does not know labels of a topic",
+	"seek-ordering":       "it does not seek subscriptions with message ordering",
+	"snapshot-labels":     "it lacks UpdateSnapshot and does not name snapshots",
+	"topic-retention":     "it delivers retained messages to a new subscription without a seek",
+	"detach":              "it lacks DetachSubscription",
 	"publish-limits":      "it takes requests over 10 MB, oversized attributes and mixed ordering keys",
 }
 

@@ -50,35 +50,62 @@ func newFixture(t *testing.T, target Target, c suiteCase) *fixture {
 	if _, err := f.pub.CreateTopic(f.ctx, &pubsubpb.Topic{Name: f.topic}); err != nil {
 		t.Fatalf("create topic: %v", err)
 	}
-	f.subscribe(f.subscription, c.ordered)
-	t.Cleanup(f.remove)
-	return f
+	t.Cleanup(f.removeTopic)
+	return f.subscribe("", func(pb *pubsubpb.Subscription) { pb.EnableMessageOrdering = c.ordered })
 }
 
-func (f *fixture) subscribe(name string, ordered bool) {
+// subscribe returns the fixture with another subscription to its topic, named with the suffix.
+func (f *fixture) subscribe(suffix string, edit func(*pubsubpb.Subscription)) *fixture {
 	f.Helper()
-	_, err := f.sub.CreateSubscription(f.ctx, &pubsubpb.Subscription{
-		Name:                  name,
-		Topic:                 f.topic,
-		AckDeadlineSeconds:    int32(ackDeadline / time.Second),
-		EnableMessageOrdering: ordered,
-	})
-	if err != nil {
+	other := *f
+	other.subscription += suffix
+	pb := &pubsubpb.Subscription{Name: other.subscription, Topic: f.topic, AckDeadlineSeconds: int32(ackDeadline / time.Second)}
+	if edit != nil {
+		edit(pb)
+	}
+	if _, err := f.sub.CreateSubscription(f.ctx, pb); err != nil {
 		f.Fatalf("create subscription: %v", err)
 	}
+	f.Cleanup(other.removeSubscription)
+	return &other
 }
 
-// remove frees the server's memory; a case may have deleted either.
-func (f *fixture) remove() {
+// onTopic returns the fixture with another topic, named with the suffix, that the subscription is not of.
+func (f *fixture) onTopic(suffix string, edit func(*pubsubpb.Topic)) *fixture {
+	f.Helper()
+	other := *f
+	other.topic += suffix
+	pb := &pubsubpb.Topic{Name: other.topic}
+	if edit != nil {
+		edit(pb)
+	}
+	if _, err := f.pub.CreateTopic(f.ctx, pb); err != nil {
+		f.Fatalf("create topic: %v", err)
+	}
+	f.Cleanup(other.removeTopic)
+	return &other
+}
+
+// removeSubscription frees the server's memory; a case may have deleted it.
+func (f *fixture) removeSubscription() {
+	f.cleanUp("delete subscription", func(ctx context.Context) error {
+		_, err := f.sub.DeleteSubscription(ctx, &pubsubpb.DeleteSubscriptionRequest{Subscription: f.subscription})
+		return err
+	})
+}
+
+func (f *fixture) removeTopic() {
+	f.cleanUp("delete topic", func(ctx context.Context) error {
+		_, err := f.pub.DeleteTopic(ctx, &pubsubpb.DeleteTopicRequest{Topic: f.topic})
+		return err
+	})
+}
+
+func (f *fixture) cleanUp(what string, remove func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	_, err := f.sub.DeleteSubscription(ctx, &pubsubpb.DeleteSubscriptionRequest{Subscription: f.subscription})
-	if err != nil && status.Code(err) != codes.NotFound {
-		f.Errorf("delete subscription: %v", err)
-	}
-	_, err = f.pub.DeleteTopic(ctx, &pubsubpb.DeleteTopicRequest{Topic: f.topic})
-	if err != nil && status.Code(err) != codes.NotFound {
-		f.Errorf("delete topic: %v", err)
+	if err := remove(ctx); err != nil && status.Code(err) != codes.NotFound {
+		f.Errorf("%s: %v", what, err)
 	}
 }
 

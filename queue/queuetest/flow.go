@@ -63,15 +63,16 @@ func unreadStream(f *fixture) {
 	unread := f.openUnread(credit{messages: 100_000})
 	s := f.open(credit{})
 	seen := map[string]bool{}
-	for n := range 40 {
+	const total = 12 // each more than the stream's window
+	for n := range total {
 		f.publish(&pubsubpb.PubsubMessage{Data: make([]byte, 1_000_000), Attributes: map[string]string{"n": fmt.Sprint(n)}})
 		unread.send(&pubsubpb.StreamingPullRequest{})
 	}
-	for len(seen) < 40 {
+	for len(seen) < total {
 		r := s.receive(1)[0]
 		seen[r.Message.MessageId] = true
 		s.ack(r)
-		if len(seen) == 5 {
+		if len(seen) == 3 {
 			unread.close()
 		}
 	}

@@ -4,14 +4,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 	"google.golang.org/grpc/codes"
 )
-
-func shortRun() bool { return testing.Short() }
 
 func (f *fixture) pull(limit int32) []*pubsubpb.ReceivedMessage {
 	f.Helper()
