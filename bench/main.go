@@ -4,6 +4,8 @@
 //	bench load     the load alone, against any OTLP receiver on this machine
 //	bench sink     the OTLP receiver that counts
 //	bench broker   the embedded Pub/Sub broker
+//	bench outage   the backend away for a minute under load, with memory for a fraction of it
+//	bench torture  rounds of run in which processes are killed and stopped and Pub/Sub fails, with one tally
 package main
 
 import (
@@ -31,10 +33,10 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	commands := map[string]func(context.Context, []string) error{
-		"run": orchestrate, "load": load, "sink": serveSink, "broker": serveBroker,
+		"run": orchestrate, "load": load, "sink": serveSink, "broker": serveBroker, "torture": torture, "outage": outage,
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
-		return errors.New("usage: bench run|load|sink|broker [flags]; -h after a command lists its flags")
+		return errors.New("usage: bench run|load|sink|broker|torture|outage [flags]; -h after a command lists its flags")
 	}
 	return commands[args[0]](ctx, args[1:])
 }

@@ -24,13 +24,14 @@ type process struct {
 }
 
 func (t *target) start(name, binary string, env []string, args ...string) (*process, error) {
-	p := &process{name: name, cmd: exec.Command(filepath.Join(t.dir, binary), args...), log: filepath.Join(t.dir, name+".log")}
-	log, err := os.Create(p.log)
+	p := &process{name: name, cmd: exec.Command(t.binary(binary), args...), log: filepath.Join(t.dir, name+".log")}
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
 	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = append(os.Environ(), env...), log, log
+	p.cmd.SysProcAttr = attributes()
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
@@ -47,6 +48,29 @@ func (p *process) stop(grace time.Duration) error {
 		return fmt.Errorf("stop %s: %w\n%s", p.name, err, p.lastWords())
 	}
 	return nil
+}
+
+// kill ends the process and what it started, as an outage does, and waits for that.
+func (p *process) kill() {
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	_ = p.cmd.Wait()
+}
+
+// pause stops the process and what it started for a while.
+func (p *process) pause(ctx context.Context, d time.Duration) error {
+	if err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGSTOP); err != nil {
+		return fmt.Errorf("stop %s: %w", p.name, err)
+	}
+	sleep(ctx, d)
+	return syscall.Kill(-p.cmd.Process.Pid, syscall.SIGCONT)
+}
+
+// sleep waits for d, or less when ctx is done.
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
 }
 
 // peakMemory is VmHWM, in bytes; 0 where /proc does not tell.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -99,8 +100,7 @@ func (t *target) run(ctx context.Context, o options) (err error) {
 	var running []*process
 	defer func() {
 		for _, p := range running { // what an error left behind
-			p.cmd.Process.Kill()
-			p.cmd.Wait()
+			p.kill()
 		}
 	}()
 	starting, cancel := context.WithTimeout(ctx, startGrace)
@@ -163,21 +163,45 @@ func (t *target) measure(ctx context.Context, o options, worker *process) (*Resu
 			return nil, err
 		}
 	}
-	q := sink.Question{Sent: r.Load.Sent, Expect: ledger.Expect{Percent: 10, LogsWith: o.window.logs == "with_trace"}}
-	body, err := json.Marshal(q)
+	r.Proof, err = t.prove(ctx, r.Load.Sent, ledger.Expect{Percent: 10, LogsWith: o.window.logs == "with_trace"})
 	if err != nil {
-		return nil, fmt.Errorf("ask sink: %w", err)
-	}
-	answer, err := http.Post("http://"+t.sink+"/proof", "application/json", bytes.NewReader(body))
-	if err != nil {
-		return nil, fmt.Errorf("ask sink: %w", err)
-	}
-	defer answer.Body.Close()
-	if err := json.NewDecoder(answer.Body).Decode(&r.Proof); err != nil {
-		return nil, fmt.Errorf("ask sink: %w", err)
+		return nil, err
 	}
 	r.Costs = append(r.Costs, cost("load", load.cpu(), load.cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss<<10, r.Load.Acked))
 	return r, nil
+}
+
+// prove asks the sink.
+func (t *target) prove(ctx context.Context, sent ledger.Sent, expect ledger.Expect) (p ledger.Proof, err error) {
+	body, err := json.Marshal(sink.Question{Sent: sent, Expect: expect})
+	if err == nil {
+		err = post(ctx, "http://"+t.sink+"/proof", body, &p)
+	}
+	if err != nil {
+		return p, fmt.Errorf("ask sink: %w", err)
+	}
+	return p, nil
+}
+
+// post sends JSON and reads the answer into what into points to, unless it is nil.
+func post(ctx context.Context, url string, body []byte, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1000))
+		return fmt.Errorf("%s: status %d: %s", url, resp.StatusCode, text)
+	}
+	if into == nil {
+		return nil
+	}
+	return json.NewDecoder(resp.Body).Decode(into)
 }
 
 // flood runs the load to its end, as a process of its own.
@@ -187,6 +211,7 @@ func (t *target) flood(ctx context.Context, o options, r *Result) (*process, err
 	p, err := t.start("load", "bench", nil, "load", "--target", c.Target, "--out", file,
 		"--rate", strconv.FormatFloat(c.Rate, 'f', -1, 64), "--spans", strconv.Itoa(c.Spans), "--duration", c.Duration.String(),
 		"--connections", strconv.Itoa(c.Connections), "--seed", strconv.FormatUint(c.Seed, 10), "--run", strconv.Itoa(int(c.ID)),
+		"--retry-initial", c.RetryInitial.String(), "--retry-max", c.RetryMax.String(), "--retry-for", c.RetryFor.String(), "--gap", c.Gap.String(),
 		fmt.Sprintf("--grpc=%v", c.GRPC), fmt.Sprintf("--gzip=%v", c.Gzip), fmt.Sprintf("--logs=%v", c.Logs))
 	if err != nil {
 		return nil, err

@@ -14,7 +14,6 @@ import (
 
 	benchload "tailweir/bench/load"
 	"tailweir/bench/sink"
-	"tailweir/queue/broker"
 )
 
 // loadFlags are shared by "load" and "run".
@@ -74,10 +73,16 @@ func serveSink(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("bench sink", flag.ContinueOnError)
 	httpAddr := f.String("http", "127.0.0.1:4418", "`address` for OTLP/HTTP, GET /report and POST /proof")
 	grpcAddr := f.String("grpc", "127.0.0.1:4417", "`address` for OTLP/gRPC")
+	journal := f.String("journal", "", "`file` that keeps what was received over the death of the process")
 	if err := parse(f, args); err != nil {
 		return err
 	}
 	var s sink.Sink
+	if *journal != "" {
+		if err := s.OpenJournal(*journal); err != nil {
+			return err
+		}
+	}
 	lh, err := net.Listen("tcp", *httpAddr)
 	if err != nil {
 		return err
@@ -99,17 +104,4 @@ func serveSink(ctx context.Context, args []string) error {
 		return err
 	}
 	return writeJSON("", s.Seen.Counts())
-}
-
-func serveBroker(ctx context.Context, args []string) error {
-	f := flag.NewFlagSet("bench broker", flag.ContinueOnError)
-	addr := f.String("addr", "127.0.0.1:8085", "`address` of the Pub/Sub gRPC services")
-	if err := parse(f, args); err != nil {
-		return err
-	}
-	l, err := net.Listen("tcp", *addr)
-	if err != nil {
-		return err
-	}
-	return broker.New(broker.Config{}).Serve(ctx, l)
 }

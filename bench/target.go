@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"os"
@@ -11,7 +12,9 @@ import (
 // target is all that the bench knows of the commands it runs: their names,
 // environment, flags and addresses.
 type target struct {
-	dir     string // of the binaries and the worker's configuration
+	dir     string // of logs and the worker's configuration
+	bin     string // of the binaries; dir when empty
+	control string // of the broker
 	broker  string // host:port, like all that follow
 	ingest  string
 	console string
@@ -22,6 +25,7 @@ type target struct {
 // windowing is the worker's window and hold in this run.
 type windowing struct {
 	settle, idle time.Duration
+	delay        time.Duration // start_delay; 0 = the default
 	hold         string // bytes held un-acked, with a unit
 	rpc          bool   // the worker exports by gRPC
 	logs         string // logs.keep
@@ -36,7 +40,7 @@ type drained struct {
 
 func newTarget(dir string) (*target, error) {
 	t := &target{dir: dir}
-	for _, addr := range []*string{&t.broker, &t.ingest, &t.console, &t.sink, &t.sinkRPC} {
+	for _, addr := range []*string{&t.control, &t.broker, &t.ingest, &t.console, &t.sink, &t.sinkRPC} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, err
@@ -45,6 +49,14 @@ func newTarget(dir string) (*target, error) {
 		*addr = l.Addr().String()
 	}
 	return t, nil
+}
+
+// binary is the path of a program: one that was built, or any other by its whole path.
+func (t *target) binary(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(cmp.Or(t.bin, t.dir), name)
 }
 
 // packages are what to build, by the name of the binary.
@@ -62,8 +74,12 @@ func (t *target) environment(w windowing) ([]string, error) {
 		endpoint = "grpc://" + t.sinkRPC
 	}
 	config := filepath.Join(t.dir, "tailweir.yaml")
-	text := fmt.Sprintf("window: {settle: %v, idle: %v}\nhold: {max_bytes: %s}\nlogs: {keep: %s}\nexporters:\n  - {type: otlp, endpoint: %q}\n",
-		w.settle, w.idle, w.hold, w.logs, endpoint)
+	delay := ""
+	if w.delay > 0 {
+		delay = fmt.Sprintf(", start_delay: %v", w.delay)
+	}
+	text := fmt.Sprintf("window: {settle: %v, idle: %v, max_age: %v%s}\nhold: {max_bytes: %s}\nlogs: {keep: %s}\nexporters:\n  - {type: otlp, endpoint: %q}\n",
+		w.settle, w.idle, max(time.Minute, 2*w.idle), delay, w.hold, w.logs, endpoint)
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		return nil, err
 	}

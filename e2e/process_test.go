@@ -89,8 +89,19 @@ func (o *output) lines() []string {
 // start runs a program with env added to this process's environment, less what would configure it by accident.
 func start(t *testing.T, env []string, program string, args ...string) *process {
 	t.Helper()
+	return startAt(t, "", env, program, args...)
+}
+
+// startIn is start in a directory.
+func startIn(t *testing.T, dir, program string, args ...string) *process {
+	t.Helper()
+	return startAt(t, dir, nil, program, args...)
+}
+
+func startAt(t *testing.T, dir string, env []string, program string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, name: filepath.Base(program), cmd: exec.Command(program, args...), done: make(chan struct{})}
-	p.cmd.Env = append(cleanEnv(), env...)
+	p.cmd.Dir, p.cmd.Env = dir, append(cleanEnv(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.cmd.WaitDelay = 5 * time.Second

@@ -1,0 +1,370 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tailweir/bench/ledger"
+	benchload "tailweir/bench/load"
+)
+
+const (
+	drainGrace = 5 * time.Minute // of a round, from the last fault on
+	calm       = 3 * time.Second // nothing under way for so long is the end
+)
+
+// emulatorReturn is how long Google's emulator may take to deliver a message after a worker was killed: it goes on to offer
+// messages, new ones too, to streams that are gone, for 10 s each time; 10 to 50 s were seen. Nothing may be decided
+// meanwhile.
+const emulatorReturn = 75 * time.Second
+
+// round is one run of everything in a directory of its own.
+type round struct {
+	t     *target
+	opts  tortureOptions
+	plan  plan
+	env   []string
+	procs map[string]*part
+
+	settled time.Duration // the worker's window.settle
+
+	mu       sync.Mutex // guards all below
+	diary    []string
+	struck   map[string]int
+	forgot   []int64 // unix ms: when a worker ended
+	lives    map[int]stats
+	most     int // bytes held
+	miscount error
+	poison   map[string]bool // payload → seen on the dead-letter topic
+
+	load  benchload.Report
+	proof ledger.Proof
+	begun time.Time
+}
+
+// stats is what GET /api/stats says of a worker, as far as it is of use here.
+type stats struct {
+	drained
+	Held struct {
+		Messages, Redelivered int
+		Bytes                 int
+	}
+}
+
+// newRound makes a round of programs that lie in dir.
+func newRound(o tortureOptions, dir string, p plan, w windowing) (*round, error) {
+	sub, err := os.MkdirTemp(dir, "round-")
+	if err != nil {
+		return nil, err
+	}
+	t, err := newTarget(sub)
+	if err != nil {
+		return nil, err
+	}
+	t.bin = dir
+	env, err := t.environment(w)
+	return &round{
+		t: t, opts: o, plan: p, env: env, settled: w.settle,
+		procs: map[string]*part{}, struck: map[string]int{}, lives: map[int]stats{}, poison: map[string]bool{},
+	}, err
+}
+
+// window is that of a torture: of a message whose stream was cut the trace is decided only after it has come back.
+func (o tortureOptions) window(p plan) windowing {
+	w := windowing{settle: 15 * time.Second, idle: 20 * time.Second, hold: "512MiB", rpc: p.grpc, logs: "all"}
+	if p.pressure {
+		w.hold = "24MiB"
+	}
+	if o.emulator {
+		w.delay, w.settle, w.idle = emulatorReturn, emulatorReturn, emulatorReturn+5*time.Second
+	}
+	return w
+}
+
+// run starts everything, lets the faults loose while the load is sent and for a while after, waits for the end and asks
+// the sink.
+func (r *round) run(ctx context.Context) error {
+	r.begun = time.Now()
+	defer r.end()
+	if err := r.start(ctx); err != nil {
+		return err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	watching, endWatch := context.WithCancel(gctx)
+	g.Go(func() error { return r.watch(watching) })
+	g.Go(func() error {
+		defer endWatch()
+		if err := r.strike(gctx); err != nil {
+			return err
+		}
+		return r.settle(gctx)
+	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return r.account(ctx)
+}
+
+func (r *round) end() {
+	for _, p := range r.procs {
+		p.end()
+	}
+}
+
+// strike sends the load while faults strike. They go on for a while after it: what is decided, exported and acked then is
+// in danger, too.
+func (r *round) strike(ctx context.Context) error {
+	loading, loaded := context.WithCancel(ctx)
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer loaded()
+		return r.send(gctx)
+	})
+	until := time.AfterFunc(r.opts.length+15*time.Second, loaded)
+	defer until.Stop()
+	for actor := range opening {
+		g.Go(func() error { return r.misbehave(gctx, loading, actor) })
+	}
+	if r.plan.outage {
+		g.Go(func() error { return r.sinkAway(gctx, r.opts.length/2, time.Minute) })
+	}
+	return g.Wait()
+}
+
+// send runs the load to its end.
+func (r *round) send(ctx context.Context) error {
+	var result Result
+	o := options{load: &benchload.Config{
+		Run: ledger.Run{ID: uint16(r.plan.seed), Seed: r.plan.seed}, Target: r.t.ingest, Connections: 32, Rate: float64(r.plan.rate), Duration: r.opts.length,
+		GRPC: r.plan.grpc, Gzip: r.plan.gzip, Logs: r.plan.logs, RetryInitial: time.Second, RetryMax: 5 * time.Second, RetryFor: 2 * time.Minute,
+		Gap: r.settled - 100*time.Millisecond,
+	}}
+	_, err := r.t.flood(ctx, o, &result)
+	r.load = result.Load
+	return err
+}
+
+// settle waits until nothing is under way any more.
+func (r *round) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drainGrace)
+	defer cancel()
+	still := time.Time{}
+	for {
+		s, err := r.ask(ctx)
+		open := -1
+		if err == nil {
+			open = s.InFlight.Spans + s.InFlight.Logs + s.Held.Messages
+			if n, known := r.unacked(ctx); known {
+				open += n
+			}
+		}
+		switch now := time.Now(); {
+		case open != 0:
+			still = time.Time{}
+		case still.IsZero():
+			still = now
+		case now.Sub(still) > r.patience():
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not drained after %v: %d under way, worker %+v, %w", drainGrace, open, s, errors.Join(err, ctx.Err()))
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// patience is how long nothing may be under way before that is the end: where the queue does not say what it holds, as
+// long as the lease of a worker that was killed.
+func (r *round) patience() time.Duration {
+	if r.opts.emulator {
+		return emulatorReturn
+	}
+	return calm
+}
+
+// watch keeps what the worker counted, for each of its lives, and checks that it adds up.
+func (r *round) watch(ctx context.Context) error {
+	ticker := time.NewTicker(250 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		life := r.procs["worker"].life()
+		s, err := r.ask(ctx)
+		if err != nil {
+			continue // it is down, or stopped
+		}
+		r.mu.Lock()
+		if r.procs["worker"].life() == life {
+			r.lives[life] = s
+		}
+		r.most = max(r.most, s.Held.Bytes)
+		if err := s.addsUp(); err != nil && r.miscount == nil {
+			r.miscount = err
+		}
+		r.mu.Unlock()
+	}
+}
+
+func (s stats) addsUp() error {
+	for _, c := range []struct {
+		what                                                             string
+		received, kept, dropped, dead, returned, duplicate, under, total int
+	}{
+		{"spans", s.Received.Spans, s.Kept.Spans, s.Dropped.Spans, s.Deadlettered.Spans, s.Returned.Spans, s.Duplicate.Spans, s.InFlight.Spans, 0},
+		{"traces", s.Received.Traces, s.Kept.Traces, s.Dropped.Traces, s.Deadlettered.Traces, s.Returned.Traces, s.Duplicate.Traces, s.InFlight.Traces, 0},
+		{"logs", s.Received.Logs, s.Kept.Logs, s.Dropped.Logs, s.Deadlettered.Logs, s.Returned.Logs, s.Duplicate.Logs, s.InFlight.Logs, 0},
+	} {
+		if sum := c.kept + c.dropped + c.dead + c.returned + c.duplicate + c.under; sum != c.received {
+			return fmt.Errorf("counters of %s do not add up: received %d, sum %d", c.what, c.received, sum)
+		}
+	}
+	return nil
+}
+
+func (r *round) ask(ctx context.Context) (s stats, err error) {
+	return s, getJSON(ctx, "http://"+r.t.console+"/api/stats", &s)
+}
+
+// account asks the sink and the dead-letter topic what became of everything.
+func (r *round) account(ctx context.Context) (err error) {
+	r.proof, err = r.t.prove(ctx, r.load.Sent, ledger.Expect{Percent: 10, Forgot: r.forgot, Settle: r.settled.Milliseconds()})
+	return errors.Join(err, r.exhume(ctx))
+}
+
+// verdict is what of this round is not as it must be.
+func (r *round) verdict() error {
+	err := r.miscount
+	for payload, seen := range r.poison {
+		if !seen {
+			err = errors.Join(err, fmt.Errorf("poison %q was not dead-lettered", payload))
+		}
+	}
+	if !r.proof.OK() {
+		err = errors.Join(err, errIncomplete)
+	}
+	return err
+}
+
+// redelivered counts messages. Where the queue does not say so of a delivery, it is reckoned from the items that the
+// workers received beyond those that were acknowledged to the load.
+func (r *round) redelivered() (n int) {
+	items := -r.load.Acked - r.load.AckedRecords
+	for _, s := range r.lives {
+		n += s.Held.Redelivered
+		items += s.Received.Spans + s.Received.Logs
+	}
+	if r.opts.emulator && items > 0 {
+		n = items * r.load.Payloads / (r.load.Acked + r.load.AckedRecords)
+	}
+	return n
+}
+
+// note writes into the diary, which is printed when the round fails.
+func (r *round) note(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.diary = append(r.diary, fmt.Sprintf("%6.1fs ", time.Since(r.begun).Seconds())+fmt.Sprintf(format, args...))
+}
+
+// start starts Pub/Sub, then everything else in the order of the data's way back.
+func (r *round) start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startGrace)
+	defer cancel()
+	t := r.t
+	pubsub := part{name: "broker", binary: "bench", args: []string{"broker", "--addr", t.broker, "--control", t.control}, ready: listens(t.broker)}
+	if r.opts.emulator {
+		var err error
+		if pubsub, err = emulator(t.broker); err != nil {
+			return err
+		}
+	}
+	for i, p := range []*part{
+		&pubsub,
+		{name: "sink", binary: "bench", args: []string{"sink", "--http", t.sink, "--grpc", t.sinkRPC, "--journal", filepath.Join(t.dir, "journal")}, ready: listens(t.sink)},
+		{name: "worker", binary: "worker", args: []string{"--create"}, ready: answersOK("http://" + t.console + "/readyz")},
+		{name: "ingest", binary: "ingest", args: []string{"--create"}, ready: listens(t.ingest)},
+	} {
+		p.t, p.env = t, r.env
+		r.procs[p.name] = p
+		if err := p.begin(ctx); err != nil {
+			return err
+		}
+		if i == 0 && !r.opts.emulator {
+			if err := r.subscribe(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// part is a process that is killed and started again. Its lock is held while something is done to it.
+type part struct {
+	sync.Mutex
+	t            *target
+	name, binary string
+	args, env    []string
+	ready        func() bool
+
+	state sync.Mutex // guards what follows
+	proc  *process
+	lives int
+}
+
+func (p *part) begin(ctx context.Context) error {
+	proc, err := p.t.start(p.name, p.binary, p.env, p.args...)
+	if err != nil {
+		return err
+	}
+	p.state.Lock()
+	p.proc = proc
+	p.lives++
+	p.state.Unlock()
+	return proc.until(ctx, p.ready)
+}
+
+// life counts how often the process was started.
+func (p *part) life() int {
+	p.state.Lock()
+	defer p.state.Unlock()
+	return p.lives
+}
+
+func (p *part) end() {
+	if p.proc != nil {
+		p.proc.kill()
+	}
+}
+
+func getJSON(ctx context.Context, url string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(url + ": status " + strconv.Itoa(resp.StatusCode))
+	}
+	return json.NewDecoder(resp.Body).Decode(into)
+}

@@ -1,0 +1,58 @@
+package e2e_test
+
+import (
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The short form of make torture: processes are killed and stopped, Pub/Sub fails, and every acknowledged span has its
+// outcome. Which faults strike is a function of the seed.
+func TestTorture(t *testing.T) {
+	t.Parallel()
+	torture(t, "--rounds", "2", "--jobs", "2", "--length", "12s", "--seed", "4")
+}
+
+func TestTortureOnGooglesEmulator(t *testing.T) {
+	t.Parallel()
+	need(t, "Google's emulator runs on Java 17", "java")
+	need(t, "Google's emulator is a component of the Cloud SDK", "gcloud")
+	torture(t, "--rounds", "1", "--length", "12s", "--seed", "2", "--emulator")
+}
+
+func torture(t *testing.T, args ...string) {
+	t.Helper()
+	p := startIn(t, "..", bench(t), append([]string{"torture"}, args...)...)
+	code := p.wait(12 * time.Minute)
+	lines := p.out.lines()
+	if len(lines) == 0 {
+		t.Fatalf("exit status %d, and not a word", code)
+	}
+	last := lines[len(lines)-1]
+	t.Log(p.out.String())
+	if code != 0 || !regexp.MustCompile(`^torture: \d rounds, 1 workers, [1-9]\d* acked spans, [1-9]\d* kept traces, 0 lost, 0 split, 0 invented, \d+ duplicates, [1-9]\d* redelivered$`).MatchString(last) {
+		t.Errorf("exit status %d, last line %q\n%s", code, last, p.err.String())
+	}
+}
+
+// The backend is away for 60 s under load, and the worker has memory for a fraction of it.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	program := bench(t)
+	p := startIn(t, "..", program, "outage", "--rate", "3000", "--hold", "40")
+	code := p.wait(8 * time.Minute)
+	t.Log(p.out.String())
+	if code != 0 || !strings.Contains(p.out.String(), ", 0 lost, 0 split, 0 invented, 0 unexpected, 0 duplicate spans") {
+		t.Errorf("exit status %d\n%s", code, p.err.String())
+	}
+}
+
+func bench(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "bench")
+	build := startIn(t, "..", "go", "build", "-o", program, "./bench")
+	build.finish(5 * time.Minute)
+	return program
+}
