@@ -26,9 +26,9 @@ type target struct {
 type windowing struct {
 	settle, idle time.Duration
 	delay        time.Duration // start_delay; 0 = the default
-	hold         string // bytes held un-acked, with a unit
-	rpc          bool   // the worker exports by gRPC
-	logs         string // logs.keep
+	hold         string        // bytes held un-acked, with a unit
+	rpc          bool          // the worker exports by gRPC
+	logs         string        // logs.keep
 }
 
 // drained is how the worker says that nothing is under way: GET /api/stats.
