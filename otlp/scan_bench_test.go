@@ -76,3 +76,21 @@ func BenchmarkAppendGroup(b *testing.B) {
 	}
 	perSpan(b, payload)
 }
+
+// BenchmarkUnique is BenchmarkAppendGroup with each span held against those of its trace.
+func BenchmarkUnique(b *testing.B) {
+	payload := benchPayload()
+	p := scanned(b, Traces, payload)
+	x := p.Index()
+	var u Unique
+	var dst []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		dst = dst[:0]
+		for _, g := range p.Groups() {
+			u.Reset()
+			dst, _ = u.AppendGroup(dst, x, g.First)
+		}
+	}
+	perSpan(b, payload)
+}
