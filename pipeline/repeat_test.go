@@ -1,11 +1,15 @@
 package pipeline
 
 import (
+	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"tailweir/buffer"
 	"tailweir/exporter"
+	"tailweir/fleet"
 	"tailweir/otlp"
 )
 
@@ -77,4 +81,33 @@ func onlyFor(signal otlp.Signal, do func()) func(*exporter.Batch) error {
 		}
 		return nil
 	}
+}
+
+// listening is a sequencer that only listens.
+type listening struct{ facts []fleet.Facts }
+
+func (s *listening) Send(_ context.Context, f fleet.Facts) error {
+	s.facts = append(s.facts, f)
+	return nil
+}
+
+// The earliest publish time of a payload wins, whichever copy came first: otherwise a replay could decide otherwise.
+func TestEarliestPublishTimeWins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		listener := &listening{}
+		r := newRig(t, func(c *Config) { c.Sequencer = listener; c.Workers = 1 })
+		defer r.stop()
+		payload, now := traces(span{trace: 1, id: 1}), time.Now()
+		for i, after := range []time.Duration{0, 2 * time.Second, -2 * time.Second, -time.Second} {
+			r.deliverAs(Delivery{ID: fmt.Sprint(i), Data: payload, Attributes: attrs(otlp.Traces), Publish: now.Add(after)})
+		}
+		var times []time.Duration
+		for _, f := range listener.facts {
+			if len(f.Fragments) != 1 || f.Message != listener.facts[0].Message {
+				t.Errorf("told %+v, want one fragment of message %d", f, listener.facts[0].Message)
+			}
+			times = append(times, f.Publish.Sub(buffer.StampOf(now)))
+		}
+		r.want("told", times, []time.Duration{0, -2 * time.Second})
+	})
 }
