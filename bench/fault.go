@@ -176,6 +176,14 @@ func injects(f broker.Fault) func(context.Context, *round, *rand.Rand) error {
 	}
 }
 
+// heal takes back the faults that have struck nobody yet.
+func (r *round) heal(ctx context.Context) error {
+	if r.opts.emulator {
+		return nil
+	}
+	return post(ctx, "http://"+r.t.control+"/heal", nil, nil)
+}
+
 func dropStreams(ctx context.Context, r *round, _ *rand.Rand) error {
 	return post(ctx, "http://"+r.t.control+"/drop", nil, nil)
 }

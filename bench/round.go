@@ -104,7 +104,7 @@ func (r *round) run(ctx context.Context) error {
 	g.Go(func() error { return r.watch(watching) })
 	g.Go(func() error {
 		defer endWatch()
-		if err := r.strike(gctx); err != nil {
+		if err := errors.Join(r.strike(gctx), r.heal(gctx)); err != nil {
 			return err
 		}
 		return r.settle(gctx)
