@@ -18,7 +18,7 @@ type SoloConfig struct {
 	Window   buffer.Config
 	Slack    time.Duration // least distance of the watermark from the newest publish time; default 3 s
 	History  int           // decided traces remembered, about 150 B each; default 200,000
-	Delay    time.Duration // no decision for so long after Run begins, so that the redeliveries of a killed predecessor are in; default 0
+	Delay    time.Duration // no decision for so long after Run begins or the process stood still, so that redeliveries are in; default 0
 	// Tick publishes an empty message to the payload topic. It is called when traces wait and event time stood still for 1 s:
 	// event time goes on in silence, but not when deliveries stop. May be nil where something else publishes.
 	Tick func(context.Context) error
@@ -41,6 +41,10 @@ type Solo struct {
 
 // decideEvery is how often the window is looked at; the finest grain of a decision's latency.
 const decideEvery = 100 * time.Millisecond
+
+// pause is how long a process may stand still before it has to begin anew: leases of 10 s are extended at half their time,
+// so after a longer pause messages may be on their way to it again, and its delay at the start may have passed unused.
+const pause = 5 * time.Second
 
 // silence is how long no message comes before a tick is published; below it a tick would only be paid for.
 const silence = time.Second
@@ -84,13 +88,18 @@ func (s *Solo) Run(ctx context.Context, apply func([]Decision)) error {
 func (s *Solo) decide(ctx context.Context, apply func([]Decision)) error {
 	ticker := time.NewTicker(decideEvery)
 	defer ticker.Stop()
-	begin := time.Now().Add(s.cfg.Delay)
+	last := time.Now()
+	begin := last.Add(s.cfg.Delay)
 	for {
 		select {
 		case f := <-s.in:
 			apply(s.gather(f))
-		case now := <-ticker.C:
-			if !now.Before(begin) {
+		case <-ticker.C:
+			now := time.Now()
+			if now.Sub(last) > pause {
+				begin = now.Add(s.cfg.Delay)
+			}
+			if last = now; !now.Before(begin) {
 				apply(s.advance(now))
 			}
 		case done := <-s.drain:

@@ -26,6 +26,8 @@ type bench struct {
 	end  context.CancelFunc
 	done chan struct{}
 
+	stall atomic.Int64 // ns for which the next call of apply stands still
+
 	mu   sync.Mutex // guards all below
 	got  []Decision
 	when []time.Time
@@ -55,6 +57,7 @@ func newBench(t *testing.T, change func(*SoloConfig)) *bench {
 }
 
 func (b *bench) apply(ds []Decision) {
+	time.Sleep(time.Duration(b.stall.Swap(0)))
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for range ds {
@@ -275,6 +278,44 @@ func TestStartDelay(t *testing.T) {
 		sleep(200 * time.Millisecond)
 		b.want("after it, with what came again from a predecessor", "1 settled true", "2 settled false")
 	})
+}
+
+// A process that stood still for longer than leases are extended ahead begins anew: its delay at the start may have passed
+// while it stood, and messages are on their way to it again.
+func TestStandingStill(t *testing.T) {
+	for _, tt := range []struct {
+		stood time.Duration
+		want  []string
+	}{
+		{4 * time.Second, []string{"1 settled false"}},
+		{14 * time.Second, []string{"1 settled true"}}, // the parts that came 6 s after it are in
+	} {
+		t.Run(tt.stood.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var b *bench
+				var ticks atomic.Int64
+				b = newBench(t, func(c *SoloConfig) {
+					c.Delay = 12 * time.Second
+					c.Tick = func(ctx context.Context) error { return tickItself(&b.solo, &ticks)(ctx) }
+				})
+				defer b.stop()
+				sleep(20 * time.Second)
+				b.stall.Store(int64(tt.stood))
+				sleep(tt.stood + time.Second)
+				start := time.Now()
+				b.send(1, start, true, 1)
+				sleep(6 * time.Second)
+				b.send(2, start.Add(time.Second), false, 1)
+				b.send(3, start.Add(time.Second), false, 1)
+				sleep(30 * time.Second)
+				got, _ := b.take()
+				got = got[:min(len(got), 1)] // the others repeat it for late facts
+				if diff := cmp.Diff(tt.want, names(got)); diff != "" {
+					t.Errorf("decisions (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
 }
 
 func TestDrainDecidesEverything(t *testing.T) {
