@@ -19,7 +19,8 @@ import (
 type Facts struct {
 	Message   uint64 // hash of the uncompressed payload: a repeat counts once
 	Publish   buffer.Stamp
-	First     bool // this is the first delivery of the message, as far as the holder knows
+	First     bool // this holder has not had the message before
+	Again     bool // somebody had, the queue says: another worker, or one before this
 	Fragments []Fragment
 }
 

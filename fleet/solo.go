@@ -34,6 +34,7 @@ type Solo struct {
 	window    *buffer.Window
 	watermark buffer.Watermark
 	history   *sampler.History
+	begin     time.Time  // no decision before
 	pending   []Decision // made, not yet handed to apply
 	heard     time.Time  // when event time last went on
 	late      int64
@@ -89,7 +90,7 @@ func (s *Solo) decide(ctx context.Context, apply func([]Decision)) error {
 	ticker := time.NewTicker(decideEvery)
 	defer ticker.Stop()
 	last := time.Now()
-	begin := last.Add(s.cfg.Delay)
+	s.restart(last)
 	for {
 		select {
 		case f := <-s.in:
@@ -97,11 +98,10 @@ func (s *Solo) decide(ctx context.Context, apply func([]Decision)) error {
 		case <-ticker.C:
 			now := time.Now()
 			if now.Sub(last) > pause {
-				begin = now.Add(s.cfg.Delay)
+				s.restart(now)
 			}
-			if last = now; !now.Before(begin) {
-				apply(s.advance(now))
-			}
+			last = now
+			apply(s.advance(now))
 		case done := <-s.drain:
 			apply(s.drainAll())
 			close(done)
@@ -137,7 +137,9 @@ func (s *Solo) gather(f Facts) []Decision {
 	if f.Publish > s.watermark.Newest() {
 		s.heard = now // what was handed back and returns tells nothing of the present: it must not silence the tick
 	}
-	s.watermark.Observe(f.Publish, now, f.First)
+	// What a predecessor gave back returns when it likes, part by part: disorder like any other, once the delay at the start
+	// is over, which is for what a predecessor held when it was killed.
+	s.watermark.Observe(f.Publish, now, f.First && !(f.Again && now.Before(s.begin)))
 	for i := range f.Fragments {
 		x := &f.Fragments[i]
 		if d, known := s.history.Get(x.Trace); known {
@@ -153,8 +155,17 @@ func (s *Solo) gather(f Facts) []Decision {
 func (s *Solo) advance(now time.Time) []Decision {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.window.Advance(s.watermark.At(now), s.releaseLocked)
+	if !now.Before(s.begin) {
+		s.window.Advance(s.watermark.At(now), s.releaseLocked)
+	}
 	return s.takeLocked()
+}
+
+// restart delays decisions from now on.
+func (s *Solo) restart(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begin = now.Add(s.cfg.Delay)
 }
 
 func (s *Solo) drainAll() []Decision {

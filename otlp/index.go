@@ -42,6 +42,32 @@ func (x *Index) SizeGroup(first int32) (items, bytes int) {
 	return items, bytes
 }
 
+// SizeEncoded returns the size of what AppendGroup appends for the group starting at first, without suffixes, or a little
+// more: headers are written for each group, so it can be far above SizeGroup's sum.
+func (x *Index) SizeEncoded(first int32) (n int) {
+	scope, resource := int32(-1), int32(-1)
+	for i := first; i >= 0; i = x.chain[i] {
+		n += fieldSize(int(x.entries[i].size))
+		if r := x.resourceOf(i); r != resource {
+			resource, scope = r, -1
+			n += fieldSize(x.resources[r].size()) + maxLengthGrowth
+		}
+		if s := x.entries[i].scope; s != scope {
+			scope = s
+			n += fieldSize(x.scopes[s].size()) + maxLengthGrowth
+		}
+	}
+	return n
+}
+
+// maxLengthGrowth is by how much the length of a message that holds others is longer than that of its header alone.
+const maxLengthGrowth = 4
+
+// Footprint returns the memory of the index beside the payload, in bytes.
+func (x *Index) Footprint() int {
+	return 16*len(x.entries) + 24*(len(x.scopes)+len(x.resources)) + len(x.loose)
+}
+
 // Select returns an export request of the items for which keep returns true, in their order. It is empty,
 // which is a valid request, if there are none.
 func Select(p *Payload, keep func(i int32) bool) []byte {

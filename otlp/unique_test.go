@@ -76,6 +76,9 @@ func TestUniqueIsAppendGroup(t *testing.T) {
 		if want := x.AppendGroup(nil, g.First, nil); !bytes.Equal(got, want) || n != int(g.Items) {
 			t.Fatalf("group %s: %d items in %d bytes, want %d in %d", g.Trace, n, len(got), g.Items, len(want))
 		}
+		if size := x.SizeEncoded(g.First); size < len(got) || size > len(got)+200 {
+			t.Errorf("group %s: %d bytes, SizeEncoded says %d", g.Trace, len(got), size)
+		}
 		again, n := u.AppendGroup(got, x, g.First)
 		if !bytes.Equal(again, got) || n != 0 {
 			t.Fatalf("group %s: %d items were appended twice", g.Trace, n)

@@ -5,18 +5,22 @@ import (
 	"time"
 
 	"tailweir/otlp"
+	"tailweir/sampler"
 )
 
 // identity says which payload a message carries: an SDK that retries sends the same bytes under another message id. The
-// length beside the 64-bit hash makes an accidental collision of different payloads rarer than a lost disk.
+// hash is keyed, so that nobody can make two payloads with one identity; the length beside it makes an accident rarer than a
+// lost disk. The same bytes can be another payload as another signal.
 type identity struct {
-	hash uint64
-	size int
+	hash   uint64
+	size   int
+	signal otlp.Signal
 }
 
 // message is a held payload. It is settled when none of its fragments is open any more.
 type message struct {
 	id       identity
+	hash     uint64 // of the payload as facts name it: the same in every process
 	message  string // id of its first delivery
 	publish  time.Time
 	attrs    map[string]string
@@ -25,7 +29,46 @@ type message struct {
 	parts    []*fragment
 	open     int // fragments without an outcome
 	charge   int64
-	gone     bool // settled or returned: left in the heap until it comes up
+	dead     partSet // parts that are dead letters
+	gone     bool    // settled or returned: left in the heap until it comes up
+}
+
+// ended is what is remembered of a settled message.
+type ended struct {
+	message string
+	dead    partSet // parts that are dead letters
+}
+
+// finished says which parts of the same payload, under another message id, need nothing: all but those that are dead letters.
+// Somebody may have published such a letter again, and it must not pass for a repeat.
+func (e ended) finished(parts int) (done partSet) {
+	for i := range parts {
+		if !e.dead.has(i) {
+			done.add(i)
+		}
+	}
+	return done
+}
+
+// handedBack is what is remembered of a message that was given back: the parts that have their outcome, and the decisions of
+// those that waited for their export. The history may have forgotten these when the message returns.
+type handedBack struct {
+	finished partSet
+	decided  []decided
+}
+
+type decided struct {
+	part     int
+	decision *sampler.Decision
+}
+
+func (h handedBack) decision(part int) (d sampler.Decision, known bool) {
+	for _, x := range h.decided {
+		if x.part == part {
+			return *x.decision, true
+		}
+	}
+	return d, false
 }
 
 // partSet is a set of a message's parts, by number: reading the same payload again yields the same parts. nil is empty.
@@ -48,6 +91,8 @@ type fragment struct {
 	first int32 // of the chain in msg.index
 	count Count // its spans or log records; Traces is counted by the trace
 	state fragmentState
+
+	decision *sampler.Decision // binding, while it waits to be exported
 }
 
 type fragmentState uint8
@@ -65,10 +110,10 @@ type trace struct {
 	spans     int // fragments with spans; at the first one the trace begins to count
 }
 
-// charge is what a held message costs beside its payload: headers, index and fragments, as measured by the heap profile
-// of the benchmark (BenchmarkHold).
-func charge(payload, items, fragments int) int64 {
-	return int64(payload) + int64(items)*16 + int64(fragments)*160 + 600
+// charge is what a held message costs: payload, index, fragments and headers, as measured by the heap profile of the
+// benchmark (BenchmarkHold).
+func charge(payload, index, fragments int) int64 {
+	return int64(payload) + int64(index) + int64(fragments)*170 + 600
 }
 
 // newest is a heap of held messages, the latest publish time first: those are given back under pressure. Settled

@@ -76,7 +76,7 @@ type Config struct {
 	MaxBytes    int64         // held payloads and what belongs to them; at 80 % the newest messages are handed back; default 512 MiB
 	HandBack    time.Duration // after how long a message handed back under pressure returns, longer after many deliveries; default 30 s
 	History     int           // decisions remembered for late fragments, about 150 B each; default 200,000
-	Settled     int           // settled messages remembered by payload hash, so that a repeat is seen; about 130 B each; default 100,000
+	Settled     int           // settled messages remembered by payload hash, so that a repeat is seen; about 160 B each; default 100,000
 	MaxInflated int           // a payload that inflates beyond is dead-lettered; default 64 MiB
 	Workers     int           // deliveries read at once; default 2
 	Senders     int           // exports at once of each signal; default 4
@@ -112,16 +112,18 @@ type Pipeline struct {
 	newest   newest
 	bytes    int64
 	history  *sampler.History
-	settled  *simplelru.LRU[identity, struct{}]
-	returned *simplelru.LRU[identity, partSet] // handed back, with the parts that had their outcome by then
-	outbox   [2]outbox                         // decided to be kept, waiting for a sender: spans, log records
-	sending  int                               // departures in an export
-	stale    int                               // fragments given back while they waited in an outbox, since it was last swept
-	busy     int                               // deliveries between Handle and registration
-	buried   int64                             // payloads dead-lettered because they could not be read
-	idle     *sync.Cond                        // signalled when busy, sending or an outbox falls to zero
-	refused  int64                             // items that a backend refused by partial success, unnamed
+	settled  *simplelru.LRU[identity, ended]
+	returned *simplelru.LRU[identity, handedBack]
+	outbox   [2]outbox  // decided to be kept, waiting for a sender: spans, log records
+	sending  int        // departures in an export
+	stale    int        // fragments given back while they waited in an outbox, since it was last swept
+	busy     int        // deliveries between Handle and registration
+	buried   int64      // payloads dead-lettered because they could not be read
+	idle     *sync.Cond // signalled when busy, sending or an outbox falls to zero
+	refused  int64      // items that a backend refused by partial success, unnamed
 	panics   int64
+
+	lettersBack time.Time // when the dead-letter topic, found away, is tried again
 }
 
 // New returns a pipeline that holds nothing.
@@ -133,8 +135,8 @@ func New(cfg Config) *Pipeline {
 		traces:   map[otlp.TraceID]*trace{},
 		messages: map[identity]*message{},
 		history:  sampler.NewHistory(cfg.History),
-		settled:  newLRU[struct{}](cfg.Settled),
-		returned: newLRU[partSet](cfg.Settled),
+		settled:  newLRU[ended](cfg.Settled),
+		returned: newLRU[handedBack](cfg.Settled),
 	}
 	for i, signal := range []otlp.Signal{otlp.Traces, otlp.Logs} {
 		p.outbox[i] = outbox{signal: signal, wake: make(chan struct{}, cfg.Senders)}
@@ -224,8 +226,8 @@ func (p *Pipeline) hold(d Delivery, got reading) (facts fleet.Facts, tell bool) 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ledger.receive(got.count)
-	finished, returned := p.returned.Peek(got.id)
-	facts = fleet.Facts{Message: got.id.hash, Publish: got.publish, First: d.Attempt <= 1 && !returned}
+	before, returned := p.returned.Peek(got.id)
+	facts = fleet.Facts{Message: got.hash, Publish: got.publish, First: !returned, Again: d.Attempt > 1}
 	if got.items() == 0 {
 		d.Receipt.Ack() // a tick, or an empty request: nothing to settle but the time it carries
 		return facts, true
@@ -233,15 +235,17 @@ func (p *Pipeline) hold(d Delivery, got reading) (facts fleet.Facts, tell bool) 
 	if held, ok := p.messages[got.id]; ok {
 		return p.repeatLocked(held, d, got)
 	}
-	if p.settled.Contains(got.id) {
+	if e, known := p.settled.Peek(got.id); known && (e.dead == nil || e.message == d.ID) {
 		p.ledger.book(Duplicate, policyNotNamed, got.count)
 		d.Receipt.Ack()
 		return facts, false
+	} else if known {
+		before.finished = e.finished(len(got.fragments))
 	}
 	m := &message{
-		id: got.id, message: d.ID, publish: d.Publish, attrs: d.Attributes, attempt: d.Attempt,
+		id: got.id, hash: got.hash, message: d.ID, publish: d.Publish, attrs: d.Attributes, attempt: d.Attempt,
 		receipts: []Receipt{d.Receipt}, open: len(got.fragments),
-		charge: charge(got.id.size, got.items(), len(got.fragments)),
+		charge: charge(got.id.size, got.index.Footprint(), len(got.fragments)),
 	}
 	if len(d.Data) != got.id.size {
 		m.charge += int64(len(d.Data)) // the receipt keeps the compressed form
@@ -250,7 +254,7 @@ func (p *Pipeline) hold(d Delivery, got reading) (facts fleet.Facts, tell bool) 
 	p.messages[m.id] = m
 	p.bytes += m.charge
 	heap.Push(&p.newest, m)
-	facts.Fragments = p.enterLocked(m, got, finished)
+	facts.Fragments = p.enterLocked(m, got, before)
 	return facts, true
 }
 
@@ -268,7 +272,7 @@ func (p *Pipeline) repeatLocked(m *message, d Delivery, got reading) (fleet.Fact
 		m.charge += int64(len(d.Data))
 		p.bytes += int64(len(d.Data))
 	}
-	facts := fleet.Facts{Message: m.id.hash, Publish: got.publish}
+	facts := fleet.Facts{Message: m.hash, Publish: got.publish}
 	if !d.Publish.Before(m.publish) {
 		return facts, false
 	}
@@ -283,9 +287,9 @@ func (p *Pipeline) repeatLocked(m *message, d Delivery, got reading) (fleet.Fact
 }
 
 // enterLocked gives each fragment of a new message its way: with its trace into the window, after a decision that was
-// made already, or out at once for what has no trace. Those that had their outcome before the message was handed back have
-// it still. It returns the facts of those that go into the window.
-func (p *Pipeline) enterLocked(m *message, got reading, finished partSet) []fleet.Fragment {
+// made already, or out at once for what has no trace. Those that had their outcome, or their
+// decision, before the message was handed back have it still. It returns the facts of those that go into the window.
+func (p *Pipeline) enterLocked(m *message, got reading, before handedBack) []fleet.Fragment {
 	facts := make([]fleet.Fragment, 0, len(got.fragments))
 	all := make([]fragment, len(got.fragments))
 	m.parts = make([]*fragment, len(got.fragments))
@@ -295,7 +299,7 @@ func (p *Pipeline) enterLocked(m *message, got reading, finished partSet) []flee
 		m.parts[i] = f
 	}
 	for i, f := range m.parts {
-		if finished.has(i) {
+		if before.finished.has(i) {
 			p.settle(f, Duplicate, policyNotNamed)
 			continue
 		}
@@ -303,7 +307,13 @@ func (p *Pipeline) enterLocked(m *message, got reading, finished partSet) []flee
 			p.withoutTraceLocked(f)
 			continue
 		}
-		if d, known := p.history.Get(f.trace); known {
+		d, known := before.decision(i)
+		if known {
+			p.history.Put(f.trace, d)
+		} else {
+			d, known = p.history.Get(f.trace)
+		}
+		if known {
 			p.executeLocked(departure{decision: d, reason: "late", trace: f.trace, fragments: []*fragment{f}})
 			continue
 		}

@@ -6,13 +6,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
-	"maps"
 	"runtime/debug"
-	"strings"
-	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"github.com/cespare/xxhash/v2"
 	"github.com/klauspost/compress/gzip"
 
@@ -38,6 +35,7 @@ const (
 // reading is what a reader found in a delivery.
 type reading struct {
 	id        identity
+	hash      uint64
 	publish   buffer.Stamp
 	index     *otlp.Index
 	count     Count // spans and log records; traces are counted when they begin
@@ -52,6 +50,9 @@ type found struct {
 }
 
 func (r reading) items() int { return int(r.count.Spans + r.count.Logs) }
+
+// seed keys the identities of this process.
+var seed = maphash.MakeSeed()
 
 // reader reads deliveries, one at a time; it is pooled for its buffers.
 type reader struct {
@@ -98,7 +99,8 @@ func (r *reader) read(d Delivery) (reading, error) {
 		return reading{}, err
 	}
 	got := reading{
-		id:      identity{hash: xxhash.Sum64(data), size: len(data)},
+		id:      identity{hash: maphash.Bytes(seed, data), size: len(data), signal: signal},
+		hash:    xxhash.Sum64(data),
 		publish: buffer.StampOf(d.Publish),
 		index:   r.payload.Index(),
 	}
@@ -176,25 +178,4 @@ func (p *Pipeline) bury(ctx context.Context, d Delivery, cause error) {
 	p.mu.Lock()
 	p.buried++
 	p.mu.Unlock()
-}
-
-// letterPatience is how long a dead letter is tried before a reader or sender turns to other work.
-const letterPatience = 20 * time.Second
-
-// deadLetter publishes a dead letter, again if need be, and reports whether it is durable.
-func (p *Pipeline) deadLetter(ctx context.Context, data []byte, attrs map[string]string, reason string, cause error) bool {
-	all := maps.Clone(attrs)
-	if all == nil {
-		all = map[string]string{}
-	}
-	text := cause.Error()
-	all[AttrReason], all[AttrError] = reason, strings.ToValidUTF8(text[:min(len(text), 1000)], "") // Pub/Sub: at most 1024 bytes
-	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		attempt, cancel := context.WithTimeout(ctx, 10*time.Second)
-		defer cancel()
-		return struct{}{}, p.cfg.Dead.Publish(attempt, data, all)
-	}, backoff.WithMaxElapsedTime(letterPatience), backoff.WithNotify(func(err error, next time.Duration) {
-		p.cfg.Log.Error("publishing a dead letter", "error", err, "next_try_in", next)
-	}))
-	return err == nil
 }

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -40,7 +39,13 @@ func (d *departure) policy() string {
 type outbox struct {
 	signal  otlp.Signal
 	waiting []departure
+	later   []departure // whose dead letters could not be published: they wait until resume
 	wake    chan struct{}
+}
+
+func (b *outbox) resume() {
+	b.waiting = append(b.waiting, b.later...)
+	b.later = nil
 }
 
 func (b *outbox) wakeSender() {
@@ -53,12 +58,16 @@ func (b *outbox) wakeSender() {
 // leaveLocked queues fragments for export, spans and log records apart: they go out in different requests.
 func (p *Pipeline) leaveLocked(d departure) {
 	all := d.fragments
+	var decision *sampler.Decision
+	if !d.orphan && !d.trace.IsZero() {
+		decision = new(d.decision)
+	}
 	for i := range p.outbox {
 		box := &p.outbox[i]
 		d.fragments = nil
 		for _, f := range all {
 			if f.index.Signal() == box.signal {
-				f.state = waiting
+				f.state, f.decision = waiting, decision
 				d.fragments = append(d.fragments, f)
 			}
 		}
@@ -73,7 +82,7 @@ func (p *Pipeline) leaveLocked(d departure) {
 func (p *Pipeline) waitingLocked() int {
 	n := 0
 	for i := range p.outbox {
-		n += len(p.outbox[i].waiting)
+		n += len(p.outbox[i].waiting) + len(p.outbox[i].later)
 	}
 	return n
 }
@@ -136,8 +145,7 @@ func (p *Pipeline) takeLocked(box *outbox, size int) []departure {
 		}
 		for _, f := range d.fragments {
 			f.state = sending
-			_, n := f.index.SizeGroup(f.first)
-			size -= n
+			size -= f.index.SizeEncoded(f.first)
 		}
 		batch = append(batch, d)
 	}
@@ -167,6 +175,7 @@ func (p *Pipeline) sweepLocked() {
 	p.stale = 0
 	for i := range p.outbox {
 		box := &p.outbox[i]
+		box.later = slices.DeleteFunc(box.later, func(d departure) bool { return !p.liveLocked(&d) })
 		kept := make([]departure, 0, len(box.waiting)/2)
 		for _, d := range box.waiting {
 			if p.liveLocked(&d) {
@@ -178,7 +187,8 @@ func (p *Pipeline) sweepLocked() {
 	p.idle.Broadcast()
 }
 
-// ship exports one batch and settles it, or puts back what was not confirmed before ctx was done.
+// ship exports one batch and settles it, or puts back what was not confirmed before ctx was done or could not be
+// dead-lettered, for later.
 func (p *Pipeline) ship(ctx context.Context, box *outbox, batch []departure) {
 	left := p.export(ctx, box.signal, batch)
 	p.mu.Lock()
@@ -189,11 +199,18 @@ func (p *Pipeline) ship(ctx context.Context, box *outbox, batch []departure) {
 			f.state = waiting
 		}
 	}
-	box.waiting = append(box.waiting, left...)
 	if len(left) > 0 {
-		box.wakeSender()
+		box.later = append(box.later, left...)
+		time.AfterFunc(letterPatience, func() { p.resume(box) })
 	}
 	p.idle.Broadcast()
+}
+
+func (p *Pipeline) resume(box *outbox) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	box.resume()
+	box.wakeSender()
 }
 
 // export sends departures and settles them by the exporter's answer; it returns those that have none because ctx ended.
@@ -233,7 +250,7 @@ func (p *Pipeline) refuse(ctx context.Context, signal otlp.Signal, batch []depar
 	case cause.Parts != nil:
 		for i := range batch {
 			if slices.Contains(cause.Parts, i) {
-				left = append(left, p.discard(ctx, signal, batch[i], ReasonRejected, cause)...)
+				left = append(left, p.reject(ctx, signal, batch[i], cause)...)
 			} else {
 				p.finish(batch[i:i+1], Kept)
 			}
@@ -244,8 +261,21 @@ func (p *Pipeline) refuse(ctx context.Context, signal otlp.Signal, batch []depar
 		left = p.export(ctx, signal, batch[:half:half])
 		return append(left, p.export(ctx, signal, batch[half:])...)
 	default:
-		return p.discard(ctx, signal, batch[0], ReasonRejected, cause)
+		return p.reject(ctx, signal, batch[0], cause)
 	}
+}
+
+// reject settles a departure that was refused by itself: what came in several messages is tried in halves, since the trace
+// may be too large for the backend where its parts are not, or one part alone at fault.
+func (p *Pipeline) reject(ctx context.Context, signal otlp.Signal, d departure, cause error) []departure {
+	if len(d.fragments) == 1 {
+		return p.discard(ctx, signal, d, ReasonRejected, cause)
+	}
+	first, second := d, d
+	half := len(d.fragments) / 2
+	first.fragments, second.fragments, second.traces = d.fragments[:half:half], d.fragments[half:], 0
+	left := p.export(ctx, signal, []departure{first})
+	return append(left, p.export(ctx, signal, []departure{second})...)
 }
 
 var errNoTraceID = errors.New("spans without a trace id: no policy can decide them and no backend takes them")
@@ -263,38 +293,24 @@ func firstInvalid(batch []departure) int {
 func (p *Pipeline) discard(ctx context.Context, signal otlp.Signal, d departure, reason string, cause error) []departure {
 	attrs := map[string]string{otlp.AttrType: signal.EventType(), otlp.AttrContentType: otlp.ContentTypeProtobuf}
 	b := encode(signal, []departure{d})
-	letters, err := p.letters(signal, b.Payload)
+	letters, err := letters(signal, b.Payload)
 	if err != nil {
-		p.cfg.Log.Error("cutting a dead letter", "trace", d.trace.String(), "error", err)
+		p.cfg.Log.Error("cutting a dead letter, which is tried again", "trace", d.trace.String(), "error", err)
 		return []departure{d}
 	}
 	p.cfg.Log.Warn("items dead-lettered", "trace", d.trace.String(), "signal", signal.String(), "items", b.Items, "reason", reason, "error", cause)
 	for _, letter := range letters {
-		if !p.deadLetter(ctx, letter, attrs, reason, cause) {
+		if letter.packed {
+			attrs[otlp.AttrContentEncoding] = otlp.EncodingGzip
+		} else {
+			delete(attrs, otlp.AttrContentEncoding)
+		}
+		if !p.deadLetter(ctx, letter.data, attrs, reason, cause) {
 			return []departure{d}
 		}
 	}
 	p.finish([]departure{d}, DeadLettered)
 	return nil
-}
-
-// maxLetter leaves room for attributes within the 10 MB of a Pub/Sub request.
-const maxLetter = 9_500_000
-
-// letters cuts a payload into messages that Pub/Sub takes. What came by Pub/Sub fits item by item.
-func (p *Pipeline) letters(signal otlp.Signal, payload []byte) ([][]byte, error) {
-	if len(payload) <= maxLetter {
-		return [][]byte{payload}, nil
-	}
-	var scanned otlp.Payload
-	if err := scanned.Scan(signal, payload); err != nil {
-		return nil, err
-	}
-	parts, tooLarge := otlp.Split(&scanned, maxLetter)
-	if len(tooLarge) > 0 {
-		return nil, fmt.Errorf("%d items are larger than %d bytes", len(tooLarge), maxLetter)
-	}
-	return parts, nil
 }
 
 // finish gives every fragment of the departures its outcome.
@@ -316,8 +332,7 @@ func encode(signal otlp.Signal, batch []departure) *exporter.Batch {
 	size := 0
 	for i := range batch {
 		for _, f := range batch[i].fragments {
-			_, n := f.index.SizeGroup(f.first)
-			size += n + 512 // headers and the attribute; append grows it where that is short
+			size += f.index.SizeEncoded(f.first) + 64*int(f.count.Logs) // the attribute; append grows it where that is short
 		}
 	}
 	b.Payload = make([]byte, 0, size)

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"container/heap"
 	"context"
+	"slices"
 	"time"
 )
 
@@ -22,6 +23,9 @@ func (p *Pipeline) settle(f *fragment, o Outcome, policy string) {
 	f.state = closed
 	p.ledger.book(o, policy, f.count)
 	m := f.msg
+	if o == DeadLettered {
+		m.dead.add(slices.Index(m.parts, f))
+	}
 	m.open--
 	if m.open > 0 || m.gone {
 		return
@@ -29,7 +33,7 @@ func (p *Pipeline) settle(f *fragment, o Outcome, policy string) {
 	p.forgetLocked(m)
 	switch o {
 	case Kept, Dropped, DeadLettered, Duplicate:
-		p.settled.Add(m.id, struct{}{})
+		p.settled.Add(m.id, ended{m.message, m.dead})
 		for _, r := range m.receipts {
 			r.Ack()
 		}
@@ -47,14 +51,17 @@ func (p *Pipeline) forgetLocked(m *message) {
 }
 
 // giveBackLocked returns a message with all its open fragments to the queue: at once by nack when delay is zero, else
-// after the delay. What of it has its outcome is remembered, so that it is not exported again when the message returns.
+// after the delay. What of it has its outcome or its decision is remembered for its return.
 func (p *Pipeline) giveBackLocked(m *message, delay time.Duration) {
 	parts := m.parts
 	p.forgetLocked(m)
-	var finished partSet
+	var was handedBack
 	for i, f := range parts {
-		if f.state == closed {
-			finished.add(i)
+		switch {
+		case f.state == closed:
+			was.finished.add(i)
+		case f.state == waiting && f.decision != nil:
+			was.decided = append(was.decided, decided{i, f.decision})
 		}
 		if f.state == undecided {
 			p.withdrawLocked(f)
@@ -64,10 +71,10 @@ func (p *Pipeline) giveBackLocked(m *message, delay time.Duration) {
 		}
 		if f.state != closed {
 			p.settle(f, Returned, policyNotNamed)
-			f.index = nil // its departure may wait on, and must not keep the payload
 		}
+		f.index = nil // a departure that waits on must not keep the payload, not even through a neighbour
 	}
-	p.returned.Add(m.id, finished)
+	p.returned.Add(m.id, was)
 	p.sweepLocked()
 	for _, r := range m.receipts {
 		if delay == 0 {
@@ -106,7 +113,7 @@ func (p *Pipeline) withdrawLocked(f *fragment) {
 }
 
 // relieve hands the newest messages back to the queue while the hold is above 80 % of its budget, and keeps the oldest:
-// they are the ones whose traces will be decided first, which frees memory. What waits for an export may go back as well:
+// they are the ones whose traces will be decided first, which frees memory; a single message is kept however large it is. What waits for an export may go back as well:
 // with the backend away that is all there is, and its decision is remembered. Messages with a fragment in a running export
 // stay, since that would have to be repeated; exports are bounded.
 func (p *Pipeline) relieve() {
@@ -117,7 +124,7 @@ func (p *Pipeline) relieve() {
 		m := heap.Pop(&p.newest).(*message)
 		switch {
 		case m.gone:
-		case m.inExport():
+		case m.inExport(), len(p.messages) == 1 && len(m.receipts) == 1:
 			kept = append(kept, m)
 		default:
 			p.giveBackLocked(m, p.handBack(m.attempt))
@@ -177,6 +184,7 @@ func (p *Pipeline) Release() int {
 		p.giveBackLocked(m, 0)
 	}
 	for i := range p.outbox {
+		p.outbox[i].resume()
 		for p.takeLocked(&p.outbox[i], 0) != nil { // only what was given back is there: this books it
 		}
 	}

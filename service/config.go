@@ -230,6 +230,9 @@ func (c *Config) check(d *strictyaml.Decoder) {
 	within(d, "hold.max_bytes", c.Hold.MaxBytes, 1<<20, 1<<40)
 	within(d, "hold.hand_back", c.Hold.HandBack, time.Second, 10*time.Minute)
 	within(d, "hold.lease", c.Hold.Lease, 10*time.Second, 10*time.Minute)
+	if least := c.Hold.Lease + 2*time.Second; c.Window.StartDelay != 0 && c.Window.StartDelay < least {
+		d.Faultf("window.start_delay", "%v is too short for the lease: want %v at least, hold.lease and 2s, so that the messages of a killed worker are back", c.Window.StartDelay, least)
+	}
 	within(d, "shutdown", c.Shutdown, 0, time.Hour)
 	within(d, "ingest.max_body", c.Ingest.MaxBody, 1, 1<<30)
 	within(d, "ingest.max_inflated", c.Ingest.MaxInflated, c.Ingest.MaxBody, 1<<30)

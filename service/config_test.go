@@ -21,6 +21,7 @@ func TestParseReportsEveryFault(t *testing.T) {
 	src := `window:
   settle: 20s
   idle: 10s
+  start_delay: 5s
   sttle: 1s
 hold:
   max_bytes: 10KiB
@@ -41,13 +42,14 @@ policies:
 	}
 	for _, want := range []string{
 		`worker.yaml:3:9: window.idle: `,
-		`worker.yaml:4:3: window.sttle: unknown key, did you mean "settle"?`,
-		`worker.yaml:6:14: hold.max_bytes: 10KiB is out of bounds, want 1MiB to`,
-		`worker.yaml:8:9: logs.keep: `,
-		`worker.yaml:10:3: exporters[0]: a file exporter needs dir`,
-		`worker.yaml:11:3: exporters[1]: an otlp exporter needs endpoint`,
-		`worker.yaml:12:8: exporters[1].dir: belongs to a file exporter`,
-		`worker.yaml:13:21: exporters[1].signals[1]: `,
+		`worker.yaml:5:3: window.sttle: unknown key, did you mean "settle"?`,
+		`worker.yaml:7:14: hold.max_bytes: 10KiB is out of bounds, want 1MiB to`,
+		`worker.yaml:9:9: logs.keep: `,
+		`worker.yaml:11:3: exporters[0]: a file exporter needs dir`,
+		`worker.yaml:12:3: exporters[1]: an otlp exporter needs endpoint`,
+		`worker.yaml:13:8: exporters[1].dir: belongs to a file exporter`,
+		`worker.yaml:14:21: exporters[1].signals[1]: `,
+		`worker.yaml:4:16: window.start_delay: 5s is too short for the lease: want 12s`,
 		`did you mean "threshold_ms"?`,
 	} {
 		if !strings.Contains(err.Error(), want) {

@@ -112,8 +112,8 @@ func (t *topic) append(messages []*message, ids []string) error {
 
 // publishTimeLocked never goes back, so that the log is ordered by it.
 func (t *topic) publishTimeLocked() *timestamppb.Timestamp {
-	if now := time.Now(); now.After(t.lastPublish) {
-		t.lastPublish = now.Round(0)
+	if now := t.srv.start.Add(t.srv.now()).Round(0); now.After(t.lastPublish) { // a wall clock may be set back
+		t.lastPublish = now
 	}
 	return timestamppb.New(t.lastPublish)
 }
