@@ -567,3 +567,33 @@ func TestClockSkew(t *testing.T) {
 		})
 	}
 }
+
+// What a predecessor had handed back returns to a restarted worker part by part, long after its deadline: it is waited for
+// like anything that comes out of order.
+func TestWaitsForWhatAPredecessorGaveBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b *bench
+		var ticks atomic.Int64
+		b = newBench(t, func(c *SoloConfig) {
+			c.Delay = 12 * time.Second
+			c.Tick = func(ctx context.Context) error { return tickItself(&b.solo, &ticks)(ctx) }
+		})
+		defer b.stop()
+		sleep(20 * time.Second)
+		b.send(1, time.Now(), true, 9)
+		born := time.Now().Add(-40 * time.Second)
+		again := func(message uint64, root bool) {
+			f := Facts{Message: message, Publish: buffer.StampOf(born), First: true, Again: true}
+			f.Fragments = []Fragment{{Trace: trace(1), Facts: sampler.Facts{Spans: 1, Root: root}}}
+			if err := b.solo.Send(b.ctx, f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		again(2, true)
+		sleep(3 * time.Second)
+		again(3, false)
+		again(4, false)
+		sleep(30 * time.Second)
+		b.want("with all its parts", "1 settled true", "9 settled false")
+	})
+}
