@@ -48,8 +48,8 @@ type Exporter interface {
 type PermanentError struct {
 	Err error
 
-	// Parts are the indexes of Batch.Parts that were refused, ascending; nil means all of them. Other parts
-	// were confirmed. Set when a batch too large for its backend was sent in pieces.
+	// Parts are the indexes of Batch.Parts that were refused, ascending; the others were confirmed. nil means that the
+	// batch was refused as one, so that some of it may pass alone.
 	Parts []int
 }
 

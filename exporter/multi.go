@@ -65,10 +65,10 @@ func (m *Multi) Export(ctx context.Context, b *Batch) error {
 		})
 	}
 	wg.Wait()
-	return combine(errs, len(b.Parts))
+	return combine(errs)
 }
 
-func combine(errs []error, parts int) error {
+func combine(errs []error) error {
 	var transient, permanent []error
 	var refused *PermanentError
 	var partial *PartialError
@@ -82,7 +82,7 @@ func combine(errs []error, parts int) error {
 			transient = append(transient, err)
 		case isPermanent:
 			permanent = append(permanent, err)
-			refused = mergeRefused(refused, pe, parts)
+			refused = mergeRefused(refused, pe)
 		}
 		if isPartial {
 			partial = mergePartial(partial, some)
@@ -105,7 +105,7 @@ func combine(errs []error, parts int) error {
 }
 
 // mergeRefused: a part that any exporter refused is refused.
-func mergeRefused(have, more *PermanentError, parts int) *PermanentError {
+func mergeRefused(have, more *PermanentError) *PermanentError {
 	if have == nil {
 		return &PermanentError{Parts: more.Parts}
 	}
@@ -114,11 +114,7 @@ func mergeRefused(have, more *PermanentError, parts int) *PermanentError {
 	}
 	union := slices.Concat(have.Parts, more.Parts)
 	slices.Sort(union)
-	union = slices.Compact(union)
-	if len(union) >= parts {
-		return &PermanentError{}
-	}
-	return &PermanentError{Parts: union}
+	return &PermanentError{Parts: slices.Compact(union)}
 }
 
 // mergePartial keeps the greater count: backends that reject do so by the same rules for the same items more

@@ -51,7 +51,7 @@ func TestAllOutcomes(t *testing.T) {
 		{"busy beats partial", []error{partial(1), busy}, "transient", nil, 0},
 		{"one refused", []error{refused(), ok}, "permanent", nil, 0},
 		{"both refused", []error{refused(0), refused(2)}, "permanent", []int{0, 2}, 0},
-		{"all parts between them", []error{refused(0, 1), refused(1, 2)}, "permanent", nil, 0},
+		{"all parts between them", []error{refused(0, 1), refused(1, 2)}, "permanent", []int{0, 1, 2}, 0},
 		{"some and all", []error{refused(0), refused()}, "permanent", nil, 0},
 		{"refused and partial", []error{refused(1), partial(3)}, "permanent", []int{1}, 3},
 		{"partial", []error{ok, partial(3)}, "partial", nil, 3},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"tailweir/otlp"
@@ -28,6 +29,7 @@ type OTLP struct {
 type sender interface {
 	encode(payload []byte) ([]byte, error)
 	attempt(ctx context.Context, signal otlp.Signal, body []byte) (*PartialError, *fault)
+	endpoint(signal otlp.Signal) string // for people: without credentials
 	close() error
 }
 
@@ -74,8 +76,9 @@ func (o *OTLP) Name() string { return "otlp" }
 func (o *OTLP) Close() error { return o.send.close() }
 
 // Export sends the batch and retries, until ctx is done, whatever is not the data's fault: also a refused key or a
-// wrong path, which are logged as errors once a minute with what to do. A batch of several parts
-// that is too large for the backend is sent in halves; see PermanentError.Parts.
+// wrong path, which are logged as errors once a minute with what to do. A batch of n parts that is refused is sent in
+// halves, until those at fault stand alone: at most 2n-1 requests, 2 log n where one part is at fault and all are alike.
+// The caller could halve too, but then every exporter beside this one would be given the same data again.
 func (o *OTLP) Export(ctx context.Context, b *Batch) error {
 	if b.Items == 0 || len(b.Payload) == 0 {
 		return nil
@@ -90,11 +93,14 @@ func (o *OTLP) Export(ctx context.Context, b *Batch) error {
 	return d.result(b)
 }
 
+// maxCauses bounds the reasons that a refusal tells of all its parts: more than one is rare, and a dead letter's
+// attribute (1024 bytes) has room for two or three.
+const maxCauses = 3
+
 // delivery gathers what became of the pieces of one batch.
 type delivery struct {
-	refused  []int // parts
-	all      bool  // the batch was refused as a whole
-	cause    error // of the first refusal
+	refused  []int    // parts, ascending
+	causes   []string // of their refusals, each once, at most maxCauses
 	rejected int
 	message  string
 }
@@ -109,14 +115,14 @@ func (o *OTLP) deliver(ctx context.Context, b *Batch, p piece, d *delivery) erro
 		return nil
 	case !errors.As(err, &f) || f.verdict.held():
 		return err
-	case f.verdict == tooLarge && p.end-p.first > 1 && b.tiled():
+	case f.verdict == refused && p.end-p.first > 1 && b.tiled():
 		left, right := b.halve(p)
 		if err := o.deliver(ctx, b, left, d); err != nil {
 			return err
 		}
 		return o.deliver(ctx, b, right, d)
 	}
-	d.refuse(b, p, err)
+	d.refuse(p, f)
 	return nil
 }
 
@@ -136,17 +142,21 @@ func (o *OTLP) sendPiece(ctx context.Context, signal otlp.Signal, p piece) (*Par
 	if err == nil {
 		outage.worked(log)
 	}
-	if partial != nil {
-		log.Warn("backend answered with a partial success", "items", p.items, "rejected", partial.Rejected, "message", partial.Msg)
+	if partial == nil {
+		return nil, err
 	}
-	return partial, err
+	log.Warn("backend answered with a partial success", "items", p.items, "rejected", partial.Rejected, "message", partial.Msg)
+	if partial.Rejected > 0 && partial.Rejected >= p.items {
+		return nil, &fault{endpoint: o.send.endpoint(signal), code: "partial success that rejects all items", msg: partial.Msg, verdict: rejected}
+	}
+	return partial, nil
 }
 
 func (o *OTLP) attempt(ctx context.Context, signal otlp.Signal, body []byte) (*PartialError, *fault) {
 	select {
 	case o.slots <- struct{}{}:
 	case <-ctx.Done():
-		return nil, &fault{endpoint: "backend", code: "not sent", verdict: busy, cause: context.Cause(ctx)}
+		return nil, &fault{endpoint: o.send.endpoint(signal), code: "not sent", verdict: busy, cause: context.Cause(ctx)}
 	}
 	defer func() { <-o.slots }()
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
@@ -164,13 +174,9 @@ func (d *delivery) confirm(partial *PartialError) {
 	}
 }
 
-func (d *delivery) refuse(b *Batch, p piece, err error) {
-	if d.cause == nil {
-		d.cause = err
-	}
-	if p.end-p.first == len(b.Parts) {
-		d.all = true
-		return
+func (d *delivery) refuse(p piece, cause *fault) {
+	if text := cause.Error(); len(d.causes) < maxCauses && !slices.Contains(d.causes, text) {
+		d.causes = append(d.causes, text)
 	}
 	for i := p.first; i < p.end; i++ {
 		d.refused = append(d.refused, i)
@@ -182,15 +188,15 @@ func (d *delivery) result(b *Batch) error {
 	if d.rejected > 0 {
 		partial = &PartialError{Rejected: d.rejected, Msg: d.message}
 	}
-	if d.cause == nil {
+	if d.causes == nil {
 		if partial == nil {
 			return nil
 		}
 		return partial
 	}
-	permanent := &PermanentError{Err: fmt.Errorf("export %s to %w", b.Signal, d.cause)}
-	if !d.all && len(d.refused) < len(b.Parts) {
-		permanent.Parts = slices.Clip(d.refused)
+	permanent := &PermanentError{Err: fmt.Errorf("export %s to %s", b.Signal, strings.Join(d.causes, "; "))}
+	if b.tiled() {
+		permanent.Parts = d.refused
 	}
 	if partial == nil {
 		return permanent

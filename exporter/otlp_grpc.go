@@ -57,17 +57,17 @@ func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 
 // grpcSender speaks OTLP/gRPC over one connection.
 type grpcSender struct {
-	conn     *grpc.ClientConn
-	endpoint string
-	headers  metadata.MD
-	gzip     bool
+	conn    *grpc.ClientConn
+	server  string // "grpc://host:port"
+	headers metadata.MD
+	gzip    bool
 }
 
 func newGRPCSender(c OTLPConfig, t targets, tlsConfig *tls.Config) (*grpcSender, error) {
-	s := &grpcSender{endpoint: "grpc://" + t.grpc, headers: metadata.New(c.Headers), gzip: c.Compression == CompressionGzip}
+	s := &grpcSender{server: "grpc://" + t.grpc, headers: metadata.New(c.Headers), gzip: c.Compression == CompressionGzip}
 	creds := insecure.NewCredentials()
 	if t.secure {
-		s.endpoint = "grpcs://" + t.grpc
+		s.server = "grpcs://" + t.grpc
 		creds = credentials.NewTLS(tlsConfig)
 	}
 	call := []grpc.CallOption{grpc.ForceCodecV2(rawCodec{})}
@@ -87,11 +87,13 @@ func newGRPCSender(c OTLPConfig, t targets, tlsConfig *tls.Config) (*grpcSender,
 		grpc.WithDisableRetry(),
 	)
 	if err != nil {
-		return nil, fmt.Errorf("otlp exporter connection to %s: %w", s.endpoint, err)
+		return nil, fmt.Errorf("otlp exporter connection to %s: %w", s.server, err)
 	}
 	s.conn = conn
 	return s, nil
 }
+
+func (s *grpcSender) endpoint(otlp.Signal) string { return s.server }
 
 func (s *grpcSender) close() error { return s.conn.Close() }
 
@@ -112,7 +114,7 @@ func (s *grpcSender) attempt(ctx context.Context, signal otlp.Signal, body []byt
 	var answer []byte
 	err := s.conn.Invoke(metadata.NewOutgoingContext(ctx, s.headers), method, body, &answer)
 	if err != nil {
-		return nil, codeFault(s.endpoint, err)
+		return nil, codeFault(s.server, err)
 	}
 	return partialSuccess(signal, answer, false), nil
 }

@@ -87,11 +87,17 @@ func (s *httpSender) encode(payload []byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-func (s *httpSender) attempt(ctx context.Context, signal otlp.Signal, body []byte) (*PartialError, *fault) {
-	target := s.traces
+func (s *httpSender) target(signal otlp.Signal) *url.URL {
 	if signal == otlp.Logs {
-		target = s.logs
+		return s.logs
 	}
+	return s.traces
+}
+
+func (s *httpSender) endpoint(signal otlp.Signal) string { return display(s.target(signal)) }
+
+func (s *httpSender) attempt(ctx context.Context, signal otlp.Signal, body []byte) (*PartialError, *fault) {
+	target := s.target(signal)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, &fault{endpoint: display(target), code: "bad request", msg: "endpoint is not usable"}
@@ -117,7 +123,7 @@ func (s *httpSender) attempt(ctx context.Context, signal otlp.Signal, body []byt
 	defer res.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(res.Body, maxResponse))
 	media, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
-	if res.StatusCode/100 != 2 {
+	if res.StatusCode/100 != 2 || webPage(media) {
 		return nil, statusFault(target, res, media, answer)
 	}
 	if err != nil {
@@ -127,6 +133,11 @@ func (s *httpSender) attempt(ctx context.Context, signal otlp.Signal, body []byt
 	return partialSuccess(signal, answer, media == mediaJSON), nil
 }
 
+// webPage tells what a person is to read from an OTLP server's 2xx, which is in the wild also an empty body without a
+// type, or the text "ok".
+func webPage(media string) bool { return media == "text/html" || media == "application/xhtml+xml" }
+
+// statusFault is for an answer that is no confirmation: any but 2xx, or a web page.
 func statusFault(target *url.URL, res *http.Response, media string, body []byte) *fault {
 	f := &fault{
 		endpoint: display(target),
@@ -134,6 +145,9 @@ func statusFault(target *url.URL, res *http.Response, media string, body []byte)
 		msg:      clip(statusMessage(media, body)),
 		verdict:  httpVerdict(res.StatusCode),
 		wait:     retryAfter(res.Header.Get("Retry-After"), time.Now()),
+	}
+	if res.StatusCode/100 == 2 {
+		f.msg, f.verdict = clip("a web page: "+f.msg), noEndpoint
 	}
 	if to, err := res.Location(); err == nil && res.StatusCode/100 == 3 {
 		f.msg = clip("redirects to " + display(to)) // the body may repeat the URL with its query

@@ -23,6 +23,7 @@ type cycle struct {
 
 func (c *cycle) encode(b []byte) ([]byte, error) { return b, nil }
 func (c *cycle) close() error                    { return nil }
+func (*cycle) endpoint(otlp.Signal) string       { return "e" }
 func (c *cycle) attempt(_ context.Context, signal otlp.Signal, _ []byte) (*PartialError, *fault) {
 	if signal == otlp.Logs && c.noLogs {
 		return nil, &fault{endpoint: "e", code: "404", verdict: noEndpoint}

@@ -37,6 +37,7 @@ type scripted struct {
 
 func (s *scripted) encode(b []byte) ([]byte, error) { return b, nil }
 func (s *scripted) close() error                    { return nil }
+func (*scripted) endpoint(otlp.Signal) string       { return "e" }
 func (s *scripted) attempt(context.Context, otlp.Signal, []byte) (*PartialError, *fault) {
 	s.at = append(s.at, time.Since(s.start))
 	if len(s.faults) == 0 {

@@ -3,6 +3,7 @@ package exporter
 import (
 	"net/http"
 	"regexp"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 )
@@ -11,8 +12,8 @@ import (
 type verdict uint8
 
 const (
-	refused    verdict = iota // the data: it will never be taken
-	tooLarge                  // the request's size: refused, but a smaller one may pass
+	refused    verdict = iota // the data, or its size: it will never be taken, but pieces of it may
+	rejected                  // the data, item by item: no piece of it will be taken
 	busy                      // the backend or the network: passes by itself
 	noAccess                  // the credentials or the account: passes when somebody has mended it
 	noEndpoint                // the endpoint: passes when somebody has mended it
@@ -41,14 +42,13 @@ func (v verdict) advice() string {
 //   - redirects (never followed, see newHTTPSender), 404, 405, 406, 410, 414, 421, 426, 501, 505, NOT_FOUND,
 //     UNIMPLEMENTED: no OTLP server for this signal answers so;
 //   - 408, 425, and of 5xx all but 500: the backend, or a proxy before it, had no time, no disk, no origin;
+//   - 2xx with a web page: a login or a server that answers so to any path, see webPage;
 //   - RESOURCE_EXHAUSTED without RetryInfo, unless its text speaks of the size: see below.
 //
 // 500, INTERNAL and UNKNOWN stay refused as in OTLP: some backends answer so to one span that they cannot digest,
 // which would be tried for ever. So do 4xx codes of no known meaning.
 func httpVerdict(status int) verdict {
 	switch status {
-	case http.StatusRequestEntityTooLarge:
-		return tooLarge
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 		return busy
 	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusProxyAuthRequired,
@@ -77,7 +77,7 @@ func codeVerdict(code codes.Code, message string, retryInfo bool) verdict {
 	switch code {
 	case codes.ResourceExhausted, codes.OutOfRange: // tonic says OUT_OF_RANGE for a message over its limit
 		if !retryInfo && aboutSize.MatchString(message) {
-			return tooLarge
+			return refused
 		}
 		return busy
 	case codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.Unavailable, codes.DataLoss:
@@ -86,9 +86,17 @@ func codeVerdict(code codes.Code, message string, retryInfo bool) verdict {
 		return noAccess
 	case codes.NotFound, codes.Unimplemented:
 		return noEndpoint
+	case codes.Unknown:
+		if strings.HasPrefix(message, foreignAnswer) {
+			return noEndpoint
+		}
 	}
 	return refused
 }
+
+// foreignAnswer is how grpc-go reports a 200 that is not of gRPC: a web page. Other statuses stay refused: a proxy's 413
+// is about the data.
+const foreignAnswer = "unexpected HTTP status code received from server: 200 "
 
 // aboutSize knows the texts of grpc-go, C++ and Python ("larger than max"), Java and .NET ("exceeds maximum size"),
 // tonic ("message length too large"), Tempo ("TRACE_TOO_LARGE") and Tailweir's own ingest (the last two).
