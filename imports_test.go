@@ -20,6 +20,7 @@ var allowed = map[string][]string{
 	"sampler":      {"otlp", "strictyaml"},
 	"buffer":       {"otlp", "sampler"},
 	"fleet":        {"buffer", "otlp", "sampler"},
+	"fleet/facts":  {"buffer", "fleet", "sampler"},
 	"exporter":     {"otlp"},
 	"receiver":     {"otlp"},
 	"pipeline":     {"buffer", "exporter", "fleet", "otlp", "sampler"},

@@ -19,14 +19,15 @@ import (
 )
 
 const (
-	drainGrace = 5 * time.Minute // of a round, from the last fault on
+	drainGrace = 15 * time.Minute // of a round, from the last fault on
 	calm       = 3 * time.Second // nothing under way for so long is the end
 )
 
-// emulatorReturn is how long Google's emulator may take to deliver a message after a worker was killed: it goes on to offer
-// messages, new ones too, to streams that are gone, for 10 s each time; 10 to 50 s were seen. Nothing may be decided
-// meanwhile.
-const emulatorReturn = 75 * time.Second
+// emulatorReturn is how long Google's emulator may take to deliver a message after workers were killed: it never forgets a
+// stream whose client is gone without a word, and offers it its share of the messages, new ones too, for 10 s each time. Of
+// two streams with one dead every second message comes late by 10 s, every fourth by 20 s, and so on. Nothing may be decided
+// meanwhile, so a round takes 8 minutes.
+const emulatorReturn = 200 * time.Second
 
 // round is one run of everything in a directory of its own.
 type round struct {

@@ -15,13 +15,6 @@ func TestTorture(t *testing.T) {
 	torture(t, "--rounds", "2", "--jobs", "2", "--length", "12s", "--seed", "4")
 }
 
-func TestTortureOnGooglesEmulator(t *testing.T) {
-	t.Parallel()
-	need(t, "Google's emulator runs on Java 17", "java")
-	need(t, "Google's emulator is a component of the Cloud SDK", "gcloud")
-	torture(t, "--rounds", "1", "--length", "12s", "--seed", "2", "--emulator")
-}
-
 func torture(t *testing.T, args ...string) {
 	t.Helper()
 	p := startIn(t, "..", bench(t), append([]string{"torture"}, args...)...)
