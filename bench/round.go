@@ -20,7 +20,7 @@ import (
 
 const (
 	drainGrace = 15 * time.Minute // of a round, from the last fault on
-	calm       = 3 * time.Second // nothing under way for so long is the end
+	calm       = 3 * time.Second  // nothing under way for so long is the end
 )
 
 // emulatorReturn is how long Google's emulator may take to deliver a message after workers were killed: it never forgets a
