@@ -35,6 +35,7 @@ type Solo struct {
 	watermark buffer.Watermark
 	history   *sampler.History
 	begin     time.Time  // no decision before
+	latest    time.Time  // begin is not put off beyond
 	pending   []Decision // made, not yet handed to apply
 	heard     time.Time  // when event time last went on
 	late      int64
@@ -46,6 +47,9 @@ const decideEvery = 100 * time.Millisecond
 // pause is how long a process may stand still before it has to begin anew: leases of 10 s are extended at half their time,
 // so after a longer pause messages may be on their way to it again, and its delay at the start may have passed unused.
 const pause = 5 * time.Second
+
+// longestDelay is how many times the delay at the start may last while redeliveries come.
+const longestDelay = 5
 
 // silence is how long no message comes before a tick is published; below it a tick would only be paid for.
 const silence = time.Second
@@ -138,8 +142,13 @@ func (s *Solo) gather(f Facts) []Decision {
 		s.heard = now // what was handed back and returns tells nothing of the present: it must not silence the tick
 	}
 	// What a predecessor gave back returns when it likes, part by part: disorder like any other, once the delay at the start
-	// is over, which is for what a predecessor held when it was killed.
-	s.watermark.Observe(f.Publish, now, f.First && !(f.Again && now.Before(s.begin)))
+	// is over. That is for what it held when it was killed; while such messages still come, slowly or because they are many,
+	// the delay goes on.
+	returning := f.Again && now.Before(s.begin)
+	if next := now.Add(s.cfg.Slack); returning && f.First && next.After(s.begin) && next.Before(s.latest) {
+		s.begin = next
+	}
+	s.watermark.Observe(f.Publish, now, f.First && !returning)
 	for i := range f.Fragments {
 		x := &f.Fragments[i]
 		if d, known := s.history.Get(x.Trace); known {
@@ -165,7 +174,7 @@ func (s *Solo) advance(now time.Time) []Decision {
 func (s *Solo) restart(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.begin = now.Add(s.cfg.Delay)
+	s.begin, s.latest = now.Add(s.cfg.Delay), now.Add(longestDelay*s.cfg.Delay)
 }
 
 func (s *Solo) drainAll() []Decision {

@@ -231,3 +231,36 @@ func TestWaitsForWhatAPredecessorGaveBack(t *testing.T) {
 		b.want("with all its parts", "1 settled true", "9 settled false")
 	})
 }
+
+// The delay at the start goes on while a predecessor's messages still come, but not for ever.
+func TestStartDelayGoesOnWhileMessagesReturn(t *testing.T) {
+	for _, tt := range []struct {
+		returning time.Duration // for how long, one each 2 s
+		decided   time.Duration // since the start
+	}{
+		{5 * time.Second, 12 * time.Second},
+		{20 * time.Second, 21 * time.Second},
+		{90 * time.Second, 60 * time.Second},
+	} {
+		t.Run(tt.returning.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				b := newBench(t, func(c *SoloConfig) { c.Delay = 12 * time.Second; c.Slack = 3 * time.Second })
+				defer b.stop()
+				b.send(1, start, true, 1)
+				b.send(2, start.Add(10*time.Second), true, 2)
+				for n := uint64(3); time.Since(start) < tt.returning; n++ {
+					if err := b.solo.Send(b.ctx, Facts{Message: n, Publish: buffer.StampOf(start), First: true, Again: true}); err != nil {
+						t.Fatal(err)
+					}
+					sleep(2 * time.Second)
+				}
+				sleep(time.Minute)
+				_, when := b.take()
+				if len(when) == 0 || when[0].Sub(start).Round(2*time.Second) != tt.decided.Round(2*time.Second) {
+					t.Errorf("decided at %v since %v, want after %v", when, start, tt.decided)
+				}
+			})
+		})
+	}
+}
