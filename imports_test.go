@@ -21,6 +21,7 @@ var allowed = map[string][]string{
 	"buffer":       {"otlp", "sampler"},
 	"fleet":        {"buffer", "otlp", "sampler"},
 	"fleet/facts":  {"buffer", "fleet", "sampler"},
+	"fleet/order":  {},
 	"exporter":     {"otlp"},
 	"receiver":     {"otlp"},
 	"pipeline":     {"buffer", "exporter", "fleet", "otlp", "sampler"},
