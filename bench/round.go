@@ -125,16 +125,13 @@ func (r *round) end() {
 // strike sends the load while faults strike. They go on for a while after it: what is decided, exported and acked then is
 // in danger, too.
 func (r *round) strike(ctx context.Context) error {
-	loading, loaded := context.WithCancel(ctx)
+	striking, enough := context.WithCancel(ctx)
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		defer loaded()
-		return r.send(gctx)
-	})
-	until := time.AfterFunc(r.opts.length+15*time.Second, loaded)
+	g.Go(func() error { return r.send(gctx) })
+	until := time.AfterFunc(r.opts.length+20*time.Second, enough)
 	defer until.Stop()
 	for actor := range opening {
-		g.Go(func() error { return r.misbehave(gctx, loading, actor) })
+		g.Go(func() error { return r.misbehave(gctx, striking, actor) })
 	}
 	if r.plan.outage {
 		g.Go(func() error { return r.sinkAway(gctx, r.opts.length/2, time.Minute) })
