@@ -210,7 +210,7 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 
 // cases is how many cases are tried: TAILWEIR_LOG_CASES, or about 8 s of them.
 func cases(t *testing.T) uint64 {
-	n := uint64(40_000)
+	n := uint64(15_000)
 	if testing.Short() {
 		n = 2_000
 	}
