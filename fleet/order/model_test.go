@@ -208,7 +208,7 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 	return n
 }
 
-// cases is how many cases are tried: TAILWEIR_LOG_CASES, or about 8 s of them.
+// cases is how many cases are tried: TAILWEIR_LOG_CASES, or about 3 s of them.
 func cases(t *testing.T) uint64 {
 	n := uint64(15_000)
 	if testing.Short() {
