@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -41,7 +42,7 @@ type drained struct {
 func newTarget(dir string) (*target, error) {
 	t := &target{dir: dir}
 	for _, addr := range []*string{&t.control, &t.broker, &t.ingest, &t.console, &t.sink, &t.sinkRPC} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := listenLow()
 		if err != nil {
 			return nil, err
 		}
@@ -49,6 +50,17 @@ func newTarget(dir string) (*target, error) {
 		*addr = l.Addr().String()
 	}
 	return t, nil
+}
+
+// listenLow listens on a random port below those that the kernel gives to outgoing connections: one of these could take the
+// port of a process while it is dead.
+func listenLow() (l net.Listener, err error) {
+	for range 100 {
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(20_000))); err == nil {
+			return l, nil
+		}
+	}
+	return nil, err
 }
 
 // binary is the path of a program: one that was built, or any other by its whole path.
