@@ -18,7 +18,7 @@ type SoloConfig struct {
 	Window   buffer.Config
 	Slack    time.Duration // least distance of the watermark from the newest publish time; default 3 s
 	History  int           // decided traces remembered, about 150 B each; default 200,000
-	Delay    time.Duration // no decision for so long after Run begins or the process stood still, so that redeliveries are in; default 0
+	Delay    time.Duration // no decision for so long after Run begins, Hold, or the process stood still, so that redeliveries are in; default 0
 	// Tick publishes an empty message to the payload topic. It is called when traces wait and event time stood still for 1 s:
 	// event time goes on in silence, but not when deliveries stop. May be nil where something else publishes.
 	Tick func(context.Context) error
@@ -34,6 +34,7 @@ type Solo struct {
 	window    *buffer.Window
 	watermark buffer.Watermark
 	history   *sampler.History
+	started   time.Time
 	begin     time.Time  // no decision before
 	latest    time.Time  // begin is not put off beyond
 	pending   []Decision // made, not yet handed to apply
@@ -48,8 +49,12 @@ const decideEvery = 100 * time.Millisecond
 // so after a longer pause messages may be on their way to it again, and its delay at the start may have passed unused.
 const pause = 5 * time.Second
 
-// longestDelay is how many times the delay at the start may last while redeliveries come.
+// longestDelay is how many times the delay may last while redeliveries come or streams break.
 const longestDelay = 5
+
+// longestHandBack is when all that a predecessor gave back has returned; what comes again after that the worker itself gave
+// back, and has forgotten: it must not hold time back.
+const longestHandBack = 10 * time.Minute
 
 // silence is how long no message comes before a tick is published; below it a tick would only be paid for.
 const silence = time.Second
@@ -94,6 +99,9 @@ func (s *Solo) decide(ctx context.Context, apply func([]Decision)) error {
 	ticker := time.NewTicker(decideEvery)
 	defer ticker.Stop()
 	last := time.Now()
+	s.mu.Lock()
+	s.started = last
+	s.mu.Unlock()
 	s.restart(last)
 	for {
 		select {
@@ -148,7 +156,7 @@ func (s *Solo) gather(f Facts) []Decision {
 	if next := now.Add(s.cfg.Slack); returning && f.First && next.After(s.begin) && next.Before(s.latest) {
 		s.begin = next
 	}
-	s.watermark.Observe(f.Publish, now, f.First && !returning)
+	s.watermark.Observe(f.Publish, now, f.First && !returning && !(f.Again && now.After(s.started.Add(longestHandBack))))
 	for i := range f.Fragments {
 		x := &f.Fragments[i]
 		if d, known := s.history.Get(x.Trace); known {
@@ -170,11 +178,20 @@ func (s *Solo) advance(now time.Time) []Decision {
 	return s.takeLocked()
 }
 
-// restart delays decisions from now on.
+// Hold delays decisions as after a start: messages may be on their way again, which were in a stream that broke. Streams
+// that break again and again put decisions off for a few times the delay at most.
+func (s *Solo) Hold() { s.restart(time.Now()) }
+
 func (s *Solo) restart(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.begin, s.latest = now.Add(s.cfg.Delay), now.Add(longestDelay*s.cfg.Delay)
+	if !now.Before(s.begin) {
+		s.latest = now.Add(longestDelay * s.cfg.Delay)
+	}
+	s.begin = now.Add(s.cfg.Delay)
+	if s.begin.After(s.latest) {
+		s.begin = s.latest
+	}
 }
 
 func (s *Solo) drainAll() []Decision {

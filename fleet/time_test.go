@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -258,6 +259,38 @@ func TestStartDelayGoesOnWhileMessagesReturn(t *testing.T) {
 				sleep(time.Minute)
 				_, when := b.take()
 				if len(when) == 0 || when[0].Sub(start).Round(2*time.Second) != tt.decided.Round(2*time.Second) {
+					t.Errorf("decided at %v since %v, want after %v", when, start, tt.decided)
+				}
+			})
+		})
+	}
+}
+
+// After a stream broke nothing is decided for a while, and not for ever where streams break all the time.
+func TestHold(t *testing.T) {
+	for _, tt := range []struct {
+		breaks  int // one each 5 s, the first after 20 s
+		decided time.Duration
+	}{{0, 23 * time.Second}, {1, 32 * time.Second}, {3, 42 * time.Second}, {50, 80 * time.Second}} {
+		t.Run(fmt.Sprint(tt.breaks), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var b *bench
+				var ticks atomic.Int64
+				b = newBench(t, func(c *SoloConfig) {
+					c.Delay = 12 * time.Second
+					c.Tick = func(ctx context.Context) error { return tickItself(&b.solo, &ticks)(ctx) }
+				})
+				defer b.stop()
+				start := time.Now()
+				sleep(20 * time.Second)
+				b.send(1, time.Now(), true, 1)
+				for range tt.breaks {
+					b.solo.Hold()
+					sleep(5 * time.Second)
+				}
+				sleep(time.Minute)
+				_, when := b.take()
+				if len(when) == 0 || when[0].Sub(start).Round(time.Second) != tt.decided {
 					t.Errorf("decided at %v since %v, want after %v", when, start, tt.decided)
 				}
 			})

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 
 	"tailweir/otlp"
@@ -63,12 +64,11 @@ type decided struct {
 }
 
 func (h handedBack) decision(part int) (d sampler.Decision, known bool) {
-	for _, x := range h.decided {
-		if x.part == part {
-			return *x.decision, true
-		}
+	i, known := slices.BinarySearchFunc(h.decided, part, func(x decided, part int) int { return x.part - part })
+	if known {
+		d = *h.decided[i].decision
 	}
-	return d, false
+	return d, known
 }
 
 // partSet is a set of a message's parts, by number: reading the same payload again yields the same parts. nil is empty.

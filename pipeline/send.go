@@ -40,6 +40,7 @@ type outbox struct {
 	signal  otlp.Signal
 	waiting []departure
 	later   []departure // whose dead letters could not be published: they wait until resume
+	timed   bool        // a timer for resume runs
 	wake    chan struct{}
 }
 
@@ -175,16 +176,19 @@ func (p *Pipeline) sweepLocked() {
 	p.stale = 0
 	for i := range p.outbox {
 		box := &p.outbox[i]
-		box.later = slices.DeleteFunc(box.later, func(d departure) bool { return !p.liveLocked(&d) })
-		kept := make([]departure, 0, len(box.waiting)/2)
-		for _, d := range box.waiting {
-			if p.liveLocked(&d) {
-				kept = append(kept, d)
-			}
-		}
-		box.waiting = kept
+		box.waiting, box.later = p.sweptLocked(box.waiting), p.sweptLocked(box.later)
 	}
 	p.idle.Broadcast()
+}
+
+func (p *Pipeline) sweptLocked(all []departure) []departure {
+	kept := make([]departure, 0, len(all)/2)
+	for _, d := range all { // a copy: liveLocked shortens its fragments, which must not stay in all
+		if p.liveLocked(&d) {
+			kept = append(kept, d)
+		}
+	}
+	return kept
 }
 
 // ship exports one batch and settles it, or puts back what was not confirmed before ctx was done or could not be
@@ -201,7 +205,10 @@ func (p *Pipeline) ship(ctx context.Context, box *outbox, batch []departure) {
 	}
 	if len(left) > 0 {
 		box.later = append(box.later, left...)
-		time.AfterFunc(letterPatience, func() { p.resume(box) })
+		if !box.timed { // one timer for all: one for each batch would beget as many again each time
+			box.timed = true
+			time.AfterFunc(letterPatience, func() { p.resume(box) })
+		}
 	}
 	p.idle.Broadcast()
 }
@@ -209,6 +216,7 @@ func (p *Pipeline) ship(ctx context.Context, box *outbox, batch []departure) {
 func (p *Pipeline) resume(box *outbox) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	box.timed = false
 	box.resume()
 	box.wakeSender()
 }

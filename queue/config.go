@@ -28,6 +28,9 @@ type SubscriberConfig struct {
 	Streams int
 	// Grace bounds how long Run goes on sending acks after its context ended. Default 5 s.
 	Grace time.Duration
+	// Broken is called when a stream ended though it was to go on: messages on their way in it come again when their
+	// leases end. May be nil.
+	Broken func()
 	// Logger gets reconnects and lost acks. Default slog.Default().
 	Logger *slog.Logger
 }

@@ -49,6 +49,9 @@ func (s *Subscriber) pull(ctx context.Context, handle func(*Message)) error {
 		if refused(err) && !s.proven.Load() {
 			return fmt.Errorf("pull from %s: %w", s.name, err)
 		}
+		if s.cfg.Broken != nil {
+			s.cfg.Broken()
+		}
 		s.log.Info("stream ended, reconnecting", "after", time.Since(opened).Round(time.Millisecond), "error", err)
 		if !s.sleep(ctx, pause.NextBackOff()) {
 			return nil

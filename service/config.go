@@ -225,7 +225,7 @@ func (c *Config) check(d *strictyaml.Decoder) {
 		d.Faultf("window."+key, "%s", fault)
 	}
 	within(d, "window.slack", c.Window.Slack, 0, 10*time.Minute)
-	within(d, "window.start_delay", c.Window.StartDelay, 0, 10*time.Minute)
+	within(d, "window.start_delay", c.Window.StartDelay, 0, 11*time.Minute)
 	within(d, "window.history", c.Window.History, 1, 100_000_000)
 	within(d, "hold.max_bytes", c.Hold.MaxBytes, 1<<20, 1<<40)
 	within(d, "hold.hand_back", c.Hold.HandBack, time.Second, 10*time.Minute)

@@ -91,6 +91,8 @@ func NewWorker(cfg Config, opts WorkerOptions) (*Worker, error) {
 		// messages that it keeps from itself.
 		MaxMessages: int(cfg.Hold.MaxBytes)/bytesPerMessage + 1000, MaxBytes: 2 * int(cfg.Hold.MaxBytes),
 		Logger: opts.Log,
+		// What was on its way in a stream that broke comes again only when its lease has ended.
+		Broken: func() { w.solo.Hold() },
 	})
 	w.solo = fleet.NewSolo(fleet.SoloConfig{
 		Policies: cfg.Compiled, Window: cfg.WindowConfig(), Slack: cfg.Window.Slack, History: cfg.Window.History,
