@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -167,4 +168,57 @@ func TestLettersAway(t *testing.T) {
 		}
 		r.check()
 	})
+}
+
+// The worker ends while much that came in two messages waits for a backend that is away: all of it goes back.
+func TestShutdownWhileMuchWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *Config) { c.Senders = 1; c.History = 10_000 })
+		r.backend.answer = func(*exporter.Batch) error { <-r.ctx.Done(); return r.ctx.Err() }
+		first, second := r.deliver(otlp.Traces, large(3000, 0, 0)), r.deliver(otlp.Traces, large(3000, 1, 0))
+		r.sleep(10 * time.Second)
+		r.want("given back", r.stop(), 2)
+		r.want("settled", []string{first.String(), second.String()}, []string{"nack", "nack"})
+		r.want("returned", r.p.State().Returned, Count{Spans: 6000, Traces: 3000})
+		r.check()
+	})
+}
+
+// What is refused and cannot be dead-lettered is tried now and then, at a rate that does not grow.
+func TestRefusedWaitAtASteadyRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *Config) { c.Dead = &letterbox{away: true}; c.BatchBytes = 1; c.History = 10_000 })
+		defer r.stop()
+		var calls atomic.Int64
+		r.backend.answer = func(*exporter.Batch) error {
+			calls.Add(1)
+			time.Sleep(5 * time.Millisecond)
+			return &exporter.PermanentError{Err: errors.New("no")}
+		}
+		r.deliver(otlp.Traces, large(200, 0, 0))
+		for range 12 {
+			before := calls.Load()
+			r.sleep(letterPatience)
+			if n := calls.Load() - before; n > 2*200 {
+				t.Errorf("%d exports in %v, of 200 traces", n, letterPatience)
+			}
+		}
+	})
+}
+
+// Decisions remembered with messages handed back are bounded in number, however many a message has.
+func TestRememberedDecisionsAreBounded(t *testing.T) {
+	p := New(Config{History: 1000, Settled: 100})
+	for i := range 50 {
+		was := handedBack{decided: make([]decided, 300)}
+		p.rememberLocked(identity{hash: uint64(i)}, was)
+		p.rememberLocked(identity{hash: uint64(i)}, was) // once more is not twice
+	}
+	if p.remembered != 900 || p.returned.Len() != 3 {
+		t.Errorf("%d decisions of %d messages are remembered, want 900 of 3", p.remembered, p.returned.Len())
+	}
+	p.rememberLocked(identity{hash: 99}, handedBack{decided: make([]decided, 5000)})
+	if p.remembered != 5000 || p.returned.Len() != 1 {
+		t.Errorf("%d decisions of %d messages are remembered, want one message however large", p.remembered, p.returned.Len())
+	}
 }

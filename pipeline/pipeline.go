@@ -75,7 +75,7 @@ type Config struct {
 	LogsKeep    LogsKeep      // default LogsAll
 	MaxBytes    int64         // held payloads and what belongs to them; at 80 % the newest messages are handed back; default 512 MiB
 	HandBack    time.Duration // after how long a message handed back under pressure returns, longer after many deliveries; default 30 s
-	History     int           // decisions remembered for late fragments, about 150 B each; default 200,000
+	History     int           // decisions remembered for late fragments, and again for fragments handed back, about 150 B each; default 200,000
 	Settled     int           // settled messages remembered by payload hash, so that a repeat is seen; about 160 B each; default 100,000
 	MaxInflated int           // a payload that inflates beyond is dead-lettered; default 64 MiB
 	Workers     int           // deliveries read at once; default 2
@@ -123,6 +123,7 @@ type Pipeline struct {
 	refused  int64      // items that a backend refused by partial success, unnamed
 	panics   int64
 
+	remembered  int       // decisions in returned
 	lettersBack time.Time // when the dead-letter topic, found away, is tried again
 }
 
@@ -135,9 +136,9 @@ func New(cfg Config) *Pipeline {
 		traces:   map[otlp.TraceID]*trace{},
 		messages: map[identity]*message{},
 		history:  sampler.NewHistory(cfg.History),
-		settled:  newLRU[ended](cfg.Settled),
-		returned: newLRU[handedBack](cfg.Settled),
+		settled:  newLRU[ended](cfg.Settled, nil),
 	}
+	p.returned = newLRU(cfg.Settled, func(_ identity, was handedBack) { p.remembered -= len(was.decided) })
 	for i, signal := range []otlp.Signal{otlp.Traces, otlp.Logs} {
 		p.outbox[i] = outbox{signal: signal, wake: make(chan struct{}, cfg.Senders)}
 	}
@@ -147,8 +148,8 @@ func New(cfg Config) *Pipeline {
 	return p
 }
 
-func newLRU[V any](size int) *simplelru.LRU[identity, V] {
-	l, err := simplelru.NewLRU[identity, V](size, nil)
+func newLRU[V any](size int, evicted func(identity, V)) *simplelru.LRU[identity, V] {
+	l, err := simplelru.NewLRU(size, evicted)
 	if err != nil {
 		panic(fmt.Sprintf("pipeline: New: %v", err)) // only a size below 1
 	}

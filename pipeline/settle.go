@@ -74,7 +74,7 @@ func (p *Pipeline) giveBackLocked(m *message, delay time.Duration) {
 		}
 		f.index = nil // a departure that waits on must not keep the payload, not even through a neighbour
 	}
-	p.returned.Add(m.id, was)
+	p.rememberLocked(m.id, was)
 	p.sweepLocked()
 	for _, r := range m.receipts {
 		if delay == 0 {
@@ -84,6 +84,16 @@ func (p *Pipeline) giveBackLocked(m *message, delay time.Duration) {
 		}
 	}
 	m.receipts = nil
+}
+
+// rememberLocked remembers a message that was handed back, and no more decisions in all of them than the history holds.
+func (p *Pipeline) rememberLocked(id identity, was handedBack) {
+	p.returned.Remove(id)
+	p.returned.Add(id, was)
+	p.remembered += len(was.decided)
+	for p.remembered > p.cfg.History && p.returned.Len() > 1 {
+		p.returned.RemoveOldest()
+	}
 }
 
 // withdrawLocked takes an undecided fragment out of its trace.
