@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 )
 
@@ -52,11 +53,18 @@ func newTarget(dir string) (*target, error) {
 	return t, nil
 }
 
-// listenLow listens on a random port below those that the kernel gives to outgoing connections: one of these could take the
-// port of a process while it is dead.
+// nextPort counts up from anywhere, so that no port comes twice in this process, and rarely in two.
+var nextPort atomic.Int64
+
+func init() { nextPort.Store(rand.Int64N(lowPorts)) }
+
+const lowPorts = 20_000
+
+// listenLow listens on a port below those that the kernel gives to outgoing connections: one of these could take the port
+// of a process while it is dead.
 func listenLow() (l net.Listener, err error) {
 	for range 100 {
-		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(20_000))); err == nil {
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12_000+nextPort.Add(1)%lowPorts)); err == nil {
 			return l, nil
 		}
 	}

@@ -45,8 +45,10 @@ func TestEmulator(t *testing.T) {
 // The cases wait for ack deadlines, not for the processor.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if err := flag.Set("test.parallel", "32"); err != nil {
-		panic(err)
+	if fuzz := flag.Lookup("test.fuzz"); fuzz == nil || fuzz.Value.String() == "" { // it would be the number of fuzzing processes
+		if err := flag.Set("test.parallel", "32"); err != nil {
+			panic(err)
+		}
 	}
 	os.Exit(m.Run())
 }
