@@ -112,7 +112,7 @@ func TestPayloadLargerThanTheHold(t *testing.T) {
 // Decisions of what is handed back come back with it, though the history has long forgotten them.
 func TestDecisionSurvivesAnOutageLongerThanTheHistory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, func(c *Config) { c.MaxBytes = 200_000; c.History = 20; c.Senders = 1 })
+		r := newRigWith(t, 20, func(c *Config) { c.MaxBytes = 200_000; c.History = 20; c.Senders = 1 })
 		defer r.stop()
 		back := make(chan struct{})
 		r.backend.answer = func(*exporter.Batch) error {

@@ -171,7 +171,10 @@ type rig struct {
 	done    chan struct{}
 }
 
-func newRig(t *testing.T, change func(*Config)) *rig {
+func newRig(t *testing.T, change func(*Config)) *rig { return newRigWith(t, 1000, change) }
+
+// newRigWith is newRig with a sequencer that remembers so many decisions.
+func newRigWith(t *testing.T, history int, change func(*Config)) *rig {
 	policies, err := sampler.Parse("policies", []byte("policies:\n- {name: errors, type: status_code, status_code: {status_codes: [ERROR]}}\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -180,7 +183,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 	r.ctx, r.end = context.WithCancel(t.Context())
 	var p *Pipeline
 	r.solo = fleet.NewSolo(fleet.SoloConfig{
-		Policies: policies, Slack: 500 * time.Millisecond, History: 1000,
+		Policies: policies, Slack: 500 * time.Millisecond, History: history,
 		Window: buffer.Config{Settle: 2 * time.Second, Idle: 3 * time.Second, MaxAge: 10 * time.Second},
 		Tick: func(ctx context.Context) error {
 			p.Handle(ctx, Delivery{Attributes: attrs(otlp.Traces), Publish: time.Now(), Receipt: &receipt{t: t}})

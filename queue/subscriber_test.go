@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,8 +127,12 @@ func TestReconnectKeepsLeases(t *testing.T) {
 	s := startServer(t)
 	c := s.open()
 	publish(t, c, n, 100)
-	r := subscribe(t, c, SubscriberConfig{}, 2*n)
+	var broken atomic.Int64
+	r := subscribe(t, c, SubscriberConfig{Broken: func() { broken.Add(1) }}, 2*n)
 	messages := r.take(n, 10*time.Second)
+	if broken.Load() != 0 {
+		t.Error("a stream that lives was told as broken")
+	}
 	s.stop()
 	for _, m := range messages[:n/2] {
 		m.Ack() // while the server is gone
@@ -141,6 +146,9 @@ func TestReconnectKeepsLeases(t *testing.T) {
 	}
 	r.stop()
 	stats := r.sub.Stats()
+	if uint64(broken.Load()) != stats.Reconnects { // StopPulling is no break
+		t.Errorf("%d streams told as broken, %d reconnects", broken.Load(), stats.Reconnects)
+	}
 	if stats.Acked != n+1 || stats.Redelivered != 0 || stats.FailedAcks != 0 || stats.Reconnects == 0 {
 		t.Errorf("stats = %+v, want %d acked, none redelivered, reconnects", stats, n+1)
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"tailweir/otlp"
 )
 
 func TestDefaultIsValid(t *testing.T) {
@@ -121,4 +123,21 @@ func settings(prefix string, t reflect.Type) []string {
 		}
 	}
 	return keys
+}
+
+// An exporter takes the signals that it names, or both.
+func TestExporterSignals(t *testing.T) {
+	for _, tt := range []struct {
+		set  []Signal
+		want []otlp.Signal
+	}{
+		{nil, []otlp.Signal{otlp.Traces, otlp.Logs}},
+		{[]Signal{"traces"}, []otlp.Signal{otlp.Traces}},
+		{[]Signal{"logs"}, []otlp.Signal{otlp.Logs}},
+		{[]Signal{"logs", "traces"}, []otlp.Signal{otlp.Logs, otlp.Traces}},
+	} {
+		if got := (ExporterConfig{Signals: tt.set}).signals(); !slices.Equal(got, tt.want) {
+			t.Errorf("%v takes %v, want %v", tt.set, got, tt.want)
+		}
+	}
 }
