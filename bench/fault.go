@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"tailweir/queue/broker"
+	"tailweir/queue/queuetest"
 )
 
 // fault is something bad that happens, and is over when strike returns.
@@ -205,12 +203,8 @@ func (r *round) unacked(ctx context.Context) (n int, known bool) {
 
 // emulator is Google's, from the Cloud SDK.
 func emulator(addr string) (part, error) {
-	root, err := exec.Command("gcloud", "info", "--format=value(installation.sdk_root)").Output()
+	program, err := queuetest.FindEmulator()
 	if err != nil {
-		return part{}, fmt.Errorf("find the Cloud SDK: %w", err)
-	}
-	program := filepath.Join(strings.TrimSpace(string(root)), "platform/pubsub-emulator/bin/cloud-pubsub-emulator")
-	if _, err := os.Stat(program); err != nil {
 		return part{}, err
 	}
 	host, port, _ := strings.Cut(addr, ":")

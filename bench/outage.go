@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -85,36 +84,19 @@ func (o outageResult) verdict() error {
 
 // playOutage lets the sink go when the load has run for a while, and return when it ends.
 func (r *round) playOutage(ctx context.Context, before time.Duration, res *outageResult) error {
-	r.begun = time.Now()
-	defer r.end()
-	if err := r.start(ctx); err != nil {
-		return err
-	}
-	g, gctx := errgroup.WithContext(ctx)
-	watching, endWatch := context.WithCancel(gctx)
-	g.Go(func() error { return r.watch(watching) })
-	g.Go(func() error {
-		defer endWatch()
-		var both sync.WaitGroup
-		var errs [2]error
-		both.Go(func() { errs[0] = r.send(gctx) })
-		both.Go(func() { errs[1] = r.sinkAway(gctx, before, res.away) })
-		both.Wait()
+	return r.play(ctx, func(ctx context.Context) error {
+		var g errgroup.Group
+		g.Go(func() error { return r.send(ctx) })
+		g.Go(func() error { return r.sinkAway(ctx, before, res.away) })
+		err := g.Wait()
 		back := time.Now()
-		res.waited, _ = r.unacked(gctx)
-		if err := errors.Join(errs[:]...); err != nil {
-			return err
-		}
-		if err := r.settle(gctx); err != nil {
-			return err
+		res.waited, _ = r.unacked(ctx)
+		if err == nil {
+			err = r.settle(ctx)
 		}
 		res.drained = time.Since(back) - calm
 		res.came = float64(r.load.Payloads) / r.load.Seconds
-		return nil
-	})
-	if err := g.Wait(); err != nil {
+		res.most, res.peak = r.most, r.procs["worker"].proc.peakMemory()
 		return err
-	}
-	res.most, res.peak = r.most, r.procs["worker"].proc.peakMemory()
-	return r.account(ctx)
+	})
 }

@@ -92,9 +92,18 @@ func (o tortureOptions) window(p plan) windowing {
 	return w
 }
 
-// run starts everything, lets the faults loose while the load is sent and for a while after, waits for the end and asks
-// the sink.
+// run lets the faults loose while the load is sent and for a while after.
 func (r *round) run(ctx context.Context) error {
+	return r.play(ctx, func(ctx context.Context) error {
+		if err := errors.Join(r.strike(ctx), r.heal(ctx)); err != nil {
+			return err
+		}
+		return r.settle(ctx)
+	})
+}
+
+// play starts everything, watches it while the act lasts, and asks the sink.
+func (r *round) play(ctx context.Context, act func(context.Context) error) error {
 	r.begun = time.Now()
 	defer r.end()
 	if err := r.start(ctx); err != nil {
@@ -105,10 +114,7 @@ func (r *round) run(ctx context.Context) error {
 	g.Go(func() error { return r.watch(watching) })
 	g.Go(func() error {
 		defer endWatch()
-		if err := errors.Join(r.strike(gctx), r.heal(gctx)); err != nil {
-			return err
-		}
-		return r.settle(gctx)
+		return act(gctx)
 	})
 	if err := g.Wait(); err != nil {
 		return err

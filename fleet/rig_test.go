@@ -138,3 +138,13 @@ func (b *bench) want(what string, want ...string) {
 		b.t.Errorf("%s (-want +got):\n%s", what, diff)
 	}
 }
+
+// newTicking is a bench whose time goes on in silence, with the delay that workers have at the start.
+func newTicking(t *testing.T) (b *bench) {
+	t.Helper()
+	var ticks atomic.Int64
+	return newBench(t, func(c *SoloConfig) {
+		c.Delay = 12 * time.Second
+		c.Tick = func(ctx context.Context) error { return tickItself(&b.solo, &ticks)(ctx) }
+	})
+}

@@ -121,12 +121,7 @@ func TestStandingStill(t *testing.T) {
 	} {
 		t.Run(tt.stood.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var b *bench
-				var ticks atomic.Int64
-				b = newBench(t, func(c *SoloConfig) {
-					c.Delay = 12 * time.Second
-					c.Tick = func(ctx context.Context) error { return tickItself(&b.solo, &ticks)(ctx) }
-				})
+				b := newTicking(t)
 				defer b.stop()
 				sleep(20 * time.Second)
 				b.stall.Store(int64(tt.stood))
@@ -207,12 +202,7 @@ func TestClockSkew(t *testing.T) {
 
 func TestWaitsForWhatAPredecessorGaveBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b *bench
-		var ticks atomic.Int64
-		b = newBench(t, func(c *SoloConfig) {
-			c.Delay = 12 * time.Second
-			c.Tick = func(ctx context.Context) error { return tickItself(&b.solo, &ticks)(ctx) }
-		})
+		b := newTicking(t)
 		defer b.stop()
 		sleep(20 * time.Second)
 		b.send(1, time.Now(), true, 9)
@@ -274,12 +264,7 @@ func TestHold(t *testing.T) {
 	}{{0, 23 * time.Second}, {1, 32 * time.Second}, {3, 42 * time.Second}, {50, 80 * time.Second}} {
 		t.Run(fmt.Sprint(tt.breaks), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var b *bench
-				var ticks atomic.Int64
-				b = newBench(t, func(c *SoloConfig) {
-					c.Delay = 12 * time.Second
-					c.Tick = func(ctx context.Context) error { return tickItself(&b.solo, &ticks)(ctx) }
-				})
+				b := newTicking(t)
 				defer b.stop()
 				start := time.Now()
 				sleep(20 * time.Second)

@@ -38,7 +38,7 @@ var EmulatorSkips = map[string]string{
 // in the environment fails.
 func Emulator(t testing.TB) (addr string) {
 	t.Helper()
-	program, err := findEmulator()
+	program, err := FindEmulator()
 	if err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatalf("Google's Pub/Sub emulator is needed in CI: %v", err)
@@ -50,7 +50,8 @@ func Emulator(t testing.TB) (addr string) {
 	return addr
 }
 
-func findEmulator() (string, error) {
+// FindEmulator returns the path of Google's Pub/Sub emulator in the Cloud SDK, or an error that says what is missing.
+func FindEmulator() (string, error) {
 	if _, err := exec.LookPath("java"); err != nil {
 		return "", err
 	}
