@@ -228,10 +228,14 @@ func (s *stream) Read(p []byte) (int, error) {
 	}
 	if !s.begun {
 		s.begun = true
+		// Not time.After: under -race the runtime of go1.26 crashes now and then in a select on a timer's channel within a bubble.
+		over := make(chan struct{})
+		timer := time.AfterFunc(s.pause, func() { close(over) })
+		defer timer.Stop()
 		select {
 		case <-s.closed:
 			return 0, io.ErrClosedPipe
-		case <-time.After(s.pause):
+		case <-over:
 		}
 	}
 	n := copy(p, s.pieces[0])
