@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -19,51 +20,61 @@ import (
 type fault struct {
 	name   string
 	weight int
-	spares func(r *round) bool // rounds in which it is not allowed, with the reason beside it
+	spares func(r *round) bool // rounds in which chance does not pick it
 	strike func(ctx context.Context, r *round, rnd *rand.Rand) error
 }
 
 func anywhere(*round) bool { return false }
 
-// underPressure spares the worker where messages are handed back: a trace may then be exported and acked but for a part
-// that returns later. Its worker remembers the decision, another one would not; until decisions are shared that part is lost with
-// the worker.
-func underPressure(r *round) bool { return r.plan.pressure }
-
 func withoutControl(r *round) bool { return r.opts.emulator }
 
-// faults is all that happens. The broker is never killed: it stands for Pub/Sub, which keeps what it confirmed.
+func whenMany(r *round) bool { return len(r.workers()) > r.opts.workers+1 }
+
+func whenFew(r *round) bool { return len(r.workers()) < max(2, r.opts.workers) }
+
+// faults is all that happens. The broker is never killed: it stands for Pub/Sub, which keeps what it confirmed. Google's
+// emulator never forgets a stream whose client was killed (see emulatorReturn): the one of the openings is enough.
+//
+// The faults of Pub/Sub strike whatever comes: payloads, and the fleet's log and facts. A publish that takes 3 s is
+// sent again by who writes the log, one that takes 5 s costs it the lead.
 var faults = []fault{
-	{"kill ingest", 3, anywhere, kills("ingest")},
-	{"kill worker", 4, underPressure, kills("worker")},
-	{"kill sink", 3, anywhere, kills("sink")},
-	{"replace worker", 2, underPressure, replaceWorker},
-	{"stop ingest", 1, anywhere, stops("ingest", 8*time.Second)},
-	{"stop worker", 2, anywhere, stops("worker", 16*time.Second)}, // longer than the ack deadline: its messages are delivered again
-	{"stop sink", 1, anywhere, stops("sink", 12*time.Second)},     // longer than the exporter's timeout
-	{"stop broker", 1, anywhere, stops("broker", 6*time.Second)},
+	{"kill ingest", 3, anywhere, kills(the("ingest"))},
+	{"kill worker", 4, withoutControl, kills((*round).workers)},
+	{"kill sequencer", 2, withoutControl, kills((*round).sequencer)},
+	{"kill sink", 3, anywhere, kills(the("sink"))},
+	{"replace worker", 2, anywhere, replaceWorker},
+	{"add worker", 1, whenMany, addWorker},
+	{"remove worker", 1, whenFew, removeWorker},
+	{"stop ingest", 1, anywhere, stops(the("ingest"), 8*time.Second)},
+	{"stop worker", 2, anywhere, stops((*round).workers, 18*time.Second)}, // longer than the ack deadline, the fence and the death of a member
+	{"stop sequencer", 2, anywhere, stops((*round).sequencer, 18*time.Second)},
+	{"stop sink", 1, anywhere, stops(the("sink"), 12*time.Second)},    // longer than the exporter's timeout
+	{"stop broker", 1, anywhere, stops(the("broker"), 8*time.Second)}, // longer than the fence
 	{"poison", 2, anywhere, poison},
 	{"publish fails", 2, withoutControl, injects(broker.Fault{Method: "Publish", Count: 30, Code: codes.Unavailable})},
 	{"publish is done and fails", 2, withoutControl, injects(broker.Fault{Method: "Publish", Count: 10, Code: codes.Internal, After: true})},
 	{"publish is slow", 1, withoutControl, injects(broker.Fault{Method: "Publish", Count: 50, Delay: 3 * time.Second})},
+	{"publish hangs", 1, withoutControl, injects(broker.Fault{Method: "Publish", Count: 50, Delay: 5 * time.Second})},
 	{"ack fails", 2, withoutControl, injects(broker.Fault{Method: "Acknowledge", Count: 5, Code: codes.Unavailable})},
 	{"ack is done and fails", 1, withoutControl, injects(broker.Fault{Method: "Acknowledge", Count: 5, Code: codes.Unavailable, After: true})},
 	{"extension fails", 1, withoutControl, injects(broker.Fault{Method: "ModifyAckDeadline", Count: 10, Code: codes.Unavailable})},
+	{"delivery fails", 1, withoutControl, injects(broker.Fault{Method: "Deliver", Count: 5, Code: codes.Unavailable})},
 	{"delivery is slow", 1, withoutControl, injects(broker.Fault{Method: "Deliver", Count: 20, Delay: 500 * time.Millisecond})},
 	{"delivered twice", 2, withoutControl, injects(broker.Fault{Method: "Deliver", Count: 10, Duplicate: true})},
 	{"streams dropped", 2, withoutControl, dropStreams},
+	{"streams dropped and refused", 1, withoutControl, refuseStreams},
 }
 
 // misbehave strikes with one fault after the other until ctx is done; a fault that has begun is ended in its own time,
 // since what it stopped must go on.
 func (r *round) misbehave(ctx, until context.Context, actor int) error {
 	rnd := rand.New(rand.NewPCG(r.plan.seed, uint64(actor)))
-	for next := opening[actor]; ; next = "" {
+	for turn := 0; ; turn++ {
 		sleep(until, time.Duration(500+rnd.IntN(3500))*time.Millisecond)
 		if until.Err() != nil {
 			return nil
 		}
-		f := r.pick(rnd, next)
+		f := r.pick(rnd, openings[actor], turn)
 		r.note("%s", f.name)
 		if err := f.strike(ctx, r, rnd); err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)
@@ -75,13 +86,14 @@ func (r *round) misbehave(ctx, until context.Context, actor int) error {
 	}
 }
 
-// opening is what each actor begins with: without a redelivery and a retry a round proves nothing.
-var opening = [...]string{"kill worker", "kill ingest"}
+// openings is what each actor begins with: without a redelivery, a retry, a change of the sequencer and of the members a round
+// proves nothing.
+var openings = [...][]string{{"kill sequencer"}, {"kill ingest"}, {"add worker", "remove worker"}}
 
-// pick draws a fault; one that is named is taken if it is allowed.
-func (r *round) pick(rnd *rand.Rand, name string) fault {
-	if i := slices.IndexFunc(faults, func(f fault) bool { return f.name == name }); i >= 0 && !faults[i].spares(r) {
-		return faults[i]
+// pick takes the fault of the opening, then chance decides.
+func (r *round) pick(rnd *rand.Rand, opening []string, turn int) fault {
+	if turn < len(opening) {
+		return faults[slices.IndexFunc(faults, func(f fault) bool { return f.name == opening[turn] })]
 	}
 	sum := 0
 	for _, f := range faults {
@@ -91,8 +103,7 @@ func (r *round) pick(rnd *rand.Rand, name string) fault {
 		n := rnd.IntN(sum)
 		for _, f := range faults {
 			if n -= f.weight; n < 0 {
-				// Google's emulator never forgets a stream whose client was killed (see emulatorReturn): one is enough.
-				if f.spares(r) || r.opts.emulator && f.name == opening[0] {
+				if f.spares(r) {
 					break
 				}
 				return f
@@ -101,54 +112,128 @@ func (r *round) pick(rnd *rand.Rand, name string) fault {
 	}
 }
 
-// kills ends a process as an outage does and starts it again up to 4 s later.
-func kills(name string) func(context.Context, *round, *rand.Rand) error {
+// whom says which processes a fault may strike now.
+type whom func(*round) []*part
+
+func the(name string) whom { return func(r *round) []*part { return []*part{r.procs[name]} } }
+
+// seize picks one of them to which nothing is done at the moment, and locks it. That there is none for long is a fault of its
+// own: nobody leads.
+func (r *round) seize(ctx context.Context, rnd *rand.Rand, who whom) (*part, error) {
+	ctx, cancel := context.WithTimeout(ctx, seizePatience)
+	defer cancel()
+	for ; ctx.Err() == nil; sleep(ctx, 100*time.Millisecond) {
+		all := who(r)
+		if len(all) == 0 {
+			continue
+		}
+		p := all[rnd.IntN(len(all))]
+		if !p.TryLock() {
+			continue
+		}
+		switch {
+		case p.gone:
+			p.Unlock()
+		case !p.proc.alive():
+			defer p.Unlock()
+			return nil, fmt.Errorf("%s ended by itself\n%s", p.name, p.proc.lastWords())
+		default:
+			return p, nil
+		}
+	}
+	return nil, fmt.Errorf("nobody to strike for %v: %w", seizePatience, ctx.Err())
+}
+
+// seizePatience is longer than the sink's minute, and far longer than a fleet may be without a sequencer.
+const seizePatience = 2 * time.Minute
+
+// kills ends a process as an outage does and starts it again up to 4 s later. A worker comes back under another name.
+func kills(who whom) func(context.Context, *round, *rand.Rand) error {
 	return func(ctx context.Context, r *round, rnd *rand.Rand) error {
-		return r.kill(ctx, name, time.Duration(rnd.IntN(4000))*time.Millisecond)
+		return r.kill(ctx, rnd, who, time.Duration(rnd.IntN(4000))*time.Millisecond)
 	}
 }
 
-func (r *round) kill(ctx context.Context, name string, away time.Duration) error {
-	p := r.procs[name]
-	p.Lock()
-	defer p.Unlock()
-	if !p.proc.alive() {
-		return fmt.Errorf("%s ended by itself\n%s", name, p.proc.lastWords())
+func (r *round) kill(ctx context.Context, rnd *rand.Rand, who whom, away time.Duration) error {
+	p, err := r.seize(ctx, rnd, who)
+	if err != nil {
+		return err
 	}
+	defer p.Unlock()
+	r.note("kill %s", p.name)
 	p.proc.kill()
-	r.forget(name)
 	sleep(ctx, away)
 	return p.begin(ctx)
 }
 
-// forget notes when decisions were lost.
-func (r *round) forget(name string) {
-	if name != "worker" {
-		return
-	}
-	r.mu.Lock()
-	r.forgot = append(r.forgot, time.Now().UnixMilli())
-	r.mu.Unlock()
-}
+// cloudGrace is what Cloud Run gives a process that is asked to end.
+const cloudGrace = 10 * time.Second
 
-// replaceWorker is a rollout: the worker is asked to end, and has to within the grace that Cloud Run gives.
-func replaceWorker(ctx context.Context, r *round, _ *rand.Rand) error {
-	p := r.procs["worker"]
-	p.Lock()
-	defer p.Unlock()
-	if err := p.proc.stop(10 * time.Second); err != nil {
+// replaceWorker is a rollout.
+func replaceWorker(ctx context.Context, r *round, rnd *rand.Rand) error {
+	p, err := r.seize(ctx, rnd, (*round).workers)
+	if err != nil {
 		return err
 	}
-	r.forget("worker")
+	defer p.Unlock()
+	r.note("replace %s", p.name)
+	if err := p.proc.stop(cloudGrace); err != nil {
+		return err
+	}
 	return p.begin(ctx)
 }
 
-func stops(name string, most time.Duration) func(context.Context, *round, *rand.Rand) error {
+// addWorker returns when the new one has its place, or takes long for it: others may strike meanwhile.
+func addWorker(ctx context.Context, r *round, _ *rand.Rand) error {
+	r.mu.Lock()
+	r.hired++
+	n := r.hired
+	r.mu.Unlock()
+	p, err := r.t.workerPart(n)
+	if err != nil {
+		return err
+	}
+	p.Lock()
+	err = p.begin(ctx)
+	r.mu.Lock()
+	r.crew = append(r.crew, p)
+	r.mu.Unlock()
+	p.Unlock()
+	if err != nil {
+		return err
+	}
+	wait, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for ready := answersOK("http://" + p.console + "/readyz"); wait.Err() == nil && !ready(); {
+		sleep(wait, 200*time.Millisecond)
+	}
+	return nil
+}
+
+func removeWorker(ctx context.Context, r *round, rnd *rand.Rand) error {
+	p, err := r.seize(ctx, rnd, (*round).workers)
+	if err != nil {
+		return err
+	}
+	defer p.Unlock()
+	r.note("remove %s", p.name)
+	r.mu.Lock()
+	r.crew = slices.DeleteFunc(r.crew, func(q *part) bool { return q == p })
+	r.mu.Unlock()
+	p.gone = true
+	return p.proc.stop(cloudGrace)
+}
+
+func stops(who whom, most time.Duration) func(context.Context, *round, *rand.Rand) error {
 	return func(ctx context.Context, r *round, rnd *rand.Rand) error {
-		p := r.procs[name]
-		p.Lock()
+		p, err := r.seize(ctx, rnd, who)
+		if err != nil {
+			return err
+		}
 		defer p.Unlock()
-		return p.proc.pause(ctx, time.Second+time.Duration(rnd.Int64N(int64(most))))
+		d := time.Second + time.Duration(rnd.Int64N(int64(most)))
+		r.note("stop %s for %v", p.name, d.Round(100*time.Millisecond))
+		return p.proc.pause(ctx, d)
 	}
 }
 
@@ -160,7 +245,7 @@ func (r *round) sinkAway(ctx context.Context, after, away time.Duration) error {
 	r.mu.Lock()
 	r.struck["sink away for a minute"]++
 	r.mu.Unlock()
-	return r.kill(ctx, "sink", away)
+	return r.kill(ctx, rand.New(rand.NewPCG(r.plan.seed, 0)), the("sink"), away)
 }
 
 func injects(f broker.Fault) func(context.Context, *round, *rand.Rand) error {
@@ -187,6 +272,11 @@ func dropStreams(ctx context.Context, r *round, _ *rand.Rand) error {
 	return post(ctx, "http://"+r.t.control+"/drop", nil, nil)
 }
 
+func refuseStreams(ctx context.Context, r *round, rnd *rand.Rand) error {
+	refuse := injects(broker.Fault{Method: "StreamingPull", Count: 10, Code: codes.Unavailable})
+	return errors.Join(refuse(ctx, r, rnd), dropStreams(ctx, r, rnd))
+}
+
 // unacked asks the embedded broker how many messages the worker has not acked.
 func (r *round) unacked(ctx context.Context) (n int, known bool) {
 	var s broker.Stats
@@ -201,12 +291,12 @@ func (r *round) unacked(ctx context.Context) (n int, known bool) {
 	return n, true
 }
 
-// emulator is Google's, from the Cloud SDK.
-func emulator(addr string) (part, error) {
+// emulatorPart is Google's, from the Cloud SDK.
+func (t *target) emulatorPart() (*part, error) {
 	program, err := queuetest.FindEmulator()
 	if err != nil {
-		return part{}, err
+		return nil, err
 	}
-	host, port, _ := strings.Cut(addr, ":")
-	return part{name: "broker", binary: program, args: []string{"--host=" + host, "--port=" + port}, ready: listens(addr)}, nil
+	host, port, _ := strings.Cut(t.broker, ":")
+	return &part{t: t, name: "broker", binary: program, args: []string{"--host=" + host, "--port=" + port}, ready: listens(t.broker)}, nil
 }

@@ -1,6 +1,7 @@
 // Command bench floods a Tailweir with realistic telemetry and proves what came out.
 //
 //	bench run      load → ingest → broker → worker → sink as separate processes, with a table of costs and the proof
+//	bench cost     the same for several numbers of workers: what each costs, and how long a trace takes
 //	bench load     the load alone, against any OTLP receiver on this machine
 //	bench sink     the OTLP receiver that counts
 //	bench broker   the embedded Pub/Sub broker
@@ -33,10 +34,10 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	commands := map[string]func(context.Context, []string) error{
-		"run": orchestrate, "load": load, "sink": serveSink, "broker": serveBroker, "torture": torture, "outage": outage,
+		"run": orchestrate, "cost": compareCosts, "load": load, "sink": serveSink, "broker": serveBroker, "torture": torture, "outage": outage,
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
-		return errors.New("usage: bench run|load|sink|broker|torture|outage [flags]; -h after a command lists its flags")
+		return errors.New("usage: bench run|cost|load|sink|broker|torture|outage [flags]; -h after a command lists its flags")
 	}
 	return commands[args[0]](ctx, args[1:])
 }

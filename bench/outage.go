@@ -41,7 +41,7 @@ func outage(ctx context.Context, args []string) error {
 		return err
 	}
 	const before = 10 * time.Second
-	r, err := newRound(tortureOptions{length: before + o.away}, dir, plan{seed: 1, rate: o.rate},
+	r, err := newRound(tortureOptions{workers: 1, length: before + o.away}, dir, plan{seed: 1, rate: o.rate},
 		windowing{settle: 12 * time.Second, idle: 15 * time.Second, hold: fmt.Sprintf("%dMiB", o.hold), logs: "all"})
 	if err != nil {
 		return err
@@ -96,7 +96,7 @@ func (r *round) playOutage(ctx context.Context, before time.Duration, res *outag
 		}
 		res.drained = time.Since(back) - calm
 		res.came = float64(r.load.Payloads) / r.load.Seconds
-		res.most, res.peak = r.most, r.procs["worker"].proc.peakMemory()
+		res.most, res.peak = r.most, r.crew[0].proc.peakMemory()
 		return err
 	})
 }

@@ -94,6 +94,19 @@ func (p *process) cpu() time.Duration {
 	return s.UserTime() + s.SystemTime()
 }
 
+// cpuSoFar is what a running process has used, in user and kernel mode, to 10 ms; 0 where /proc does not tell.
+func (p *process) cpuSoFar() time.Duration {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	_, rest, ok := bytes.Cut(b, []byte(") "))
+	fields := strings.Fields(string(rest))
+	if err != nil || !ok || len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(fields[11], 10, 64)
+	kernel, _ := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+kernel) * 10 * time.Millisecond
+}
+
 func (p *process) lastWords() string {
 	b, _ := os.ReadFile(p.log)
 	return string(b[max(0, len(b)-2000):])

@@ -5,9 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -34,17 +35,17 @@ type round struct {
 	t     *target
 	opts  tortureOptions
 	plan  plan
-	env   []string
-	procs map[string]*part
+	procs map[string]*part // but for the workers
 
 	settled time.Duration // the worker's window.settle
 
 	mu       sync.Mutex // guards all below
 	diary    []string
 	struck   map[string]int
-	forgot   []int64 // unix ms: when a worker ended
-	lives    map[int]stats
-	most     int // bytes held
+	crew     []*part // the workers, but for those that left for good
+	hired    int     // how many there were
+	looks    map[life]look
+	most     int // bytes held by one worker
 	miscount error
 	poison   map[string]bool // payload → seen on the dead-letter topic
 
@@ -53,13 +54,16 @@ type round struct {
 	begun time.Time
 }
 
-// stats is what GET /api/stats says of a worker, as far as it is of use here.
-type stats struct {
-	drained
-	Held struct {
-		Messages, Redelivered int
-		Bytes                 int
-	}
+// life is one process of a worker.
+type life struct {
+	p *part
+	n int
+}
+
+// look is what a worker last said of itself.
+type look struct {
+	stats
+	at time.Time
 }
 
 // newRound makes a round of programs that lie in dir.
@@ -73,18 +77,17 @@ func newRound(o tortureOptions, dir string, p plan, w windowing) (*round, error)
 		return nil, err
 	}
 	t.bin = dir
-	env, err := t.environment(w)
 	return &round{
-		t: t, opts: o, plan: p, env: env, settled: w.settle,
-		procs: map[string]*part{}, struck: map[string]int{}, lives: map[int]stats{}, poison: map[string]bool{},
-	}, err
+		t: t, opts: o, plan: p, settled: w.settle,
+		procs: map[string]*part{}, struck: map[string]int{}, looks: map[life]look{}, poison: map[string]bool{},
+	}, t.configure(w)
 }
 
 // window is that of a torture: of a message whose stream was cut the trace is decided only after it has come back.
 func (o tortureOptions) window(p plan) windowing {
 	w := windowing{settle: 15 * time.Second, idle: 20 * time.Second, hold: "512MiB", rpc: p.grpc, logs: "all"}
 	if p.pressure {
-		w.hold = "24MiB"
+		w.hold = fmt.Sprintf("%dMiB", max(4, 24/o.workers))
 	}
 	if o.emulator {
 		w.delay, w.settle, w.idle = emulatorReturn, emulatorReturn, emulatorReturn+5*time.Second
@@ -123,7 +126,7 @@ func (r *round) play(ctx context.Context, act func(context.Context) error) error
 }
 
 func (r *round) end() {
-	for _, p := range r.procs {
+	for _, p := range slices.AppendSeq(slices.Clone(r.crew), maps.Values(r.procs)) {
 		p.end()
 	}
 }
@@ -136,7 +139,7 @@ func (r *round) strike(ctx context.Context) error {
 	g.Go(func() error { return r.send(gctx) })
 	until := time.AfterFunc(r.opts.length+20*time.Second, enough)
 	defer until.Stop()
-	for actor := range opening {
+	for actor := range openings {
 		g.Go(func() error { return r.misbehave(gctx, striking, actor) })
 	}
 	if r.plan.outage {
@@ -164,7 +167,7 @@ func (r *round) settle(ctx context.Context) error {
 	defer cancel()
 	still := time.Time{}
 	for {
-		s, err := r.ask(ctx)
+		s, err := ask(ctx, r.workers())
 		open := -1
 		if err == nil {
 			open = s.InFlight.Spans + s.InFlight.Logs + s.Held.Messages
@@ -182,7 +185,7 @@ func (r *round) settle(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("not drained after %v: %d under way, worker %+v, %w", drainGrace, open, s, errors.Join(err, ctx.Err()))
+			return fmt.Errorf("not drained after %v: %d under way, workers %+v, %w", drainGrace, open, s, errors.Join(err, ctx.Err()))
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
@@ -197,31 +200,71 @@ func (r *round) patience() time.Duration {
 	return calm
 }
 
-// watch keeps what the worker counted, for each of its lives, and checks that it adds up.
+// watch keeps what each worker says, for each of its lives, and checks that it adds up. A worker that stands still keeps
+// nobody else from being looked at.
 func (r *round) watch(ctx context.Context) error {
 	ticker := time.NewTicker(250 * time.Millisecond)
 	defer ticker.Stop()
+	var asked sync.Map // by part
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
 		}
-		life := r.procs["worker"].life()
-		s, err := r.ask(ctx)
-		if err != nil {
-			continue // it is down, or stopped
+		for _, p := range r.workers() {
+			if _, busy := asked.LoadOrStore(p, true); !busy {
+				go func() {
+					defer asked.Delete(p)
+					r.look(ctx, p)
+				}()
+			}
 		}
-		r.mu.Lock()
-		if r.procs["worker"].life() == life {
-			r.lives[life] = s
-		}
-		r.most = max(r.most, s.Held.Bytes)
-		if err := s.addsUp(); err != nil && r.miscount == nil {
-			r.miscount = err
-		}
-		r.mu.Unlock()
 	}
+}
+
+func (r *round) look(ctx context.Context, p *part) {
+	n := p.life()
+	s, err := ask(ctx, []*part{p})
+	if err != nil || p.life() != n {
+		return // it is down, or stopped
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.looks[life{p, n}] = look{s, time.Now()}
+	r.most = max(r.most, s.Held.Bytes)
+	if err := s.addsUp(); err != nil && r.miscount == nil {
+		r.miscount = fmt.Errorf("%s: %w", p.name, err)
+	}
+}
+
+// workers are those that run or will again.
+func (r *round) workers() []*part {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.crew)
+}
+
+// sequencer is the worker that leads, as far as it is known: none for a while after one died.
+func (r *round) sequencer() (all []*part) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.crew {
+		if l := r.looks[life{p, p.life()}]; l.Fleet.Phase == "leading" && time.Since(l.at) < 2*time.Second {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// total adds up all lives of all workers.
+func (r *round) total() (sum stats) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.looks {
+		sum = sum.plus(l.stats)
+	}
+	return sum
 }
 
 func (s stats) addsUp() error {
@@ -240,13 +283,9 @@ func (s stats) addsUp() error {
 	return nil
 }
 
-func (r *round) ask(ctx context.Context) (s stats, err error) {
-	return s, getJSON(ctx, "http://"+r.t.console+"/api/stats", &s)
-}
-
 // account asks the sink and the dead-letter topic what became of everything.
 func (r *round) account(ctx context.Context) (err error) {
-	r.proof, err = r.t.prove(ctx, r.load.Sent, ledger.Expect{Percent: 10, Forgot: r.forgot, Settle: r.settled.Milliseconds()})
+	r.proof, err = r.t.prove(ctx, r.load.Sent, ledger.Expect{Percent: 10})
 	return errors.Join(err, r.exhume(ctx))
 }
 
@@ -258,6 +297,9 @@ func (r *round) verdict() error {
 			err = errors.Join(err, fmt.Errorf("poison %q was not dead-lettered", payload))
 		}
 	}
+	if all := r.total().Fleet.Anomalies; len(all) > 0 {
+		err = errors.Join(err, fmt.Errorf("anomalies of the log: %v", all))
+	}
 	if !r.proof.OK() {
 		err = errors.Join(err, errIncomplete)
 	}
@@ -266,16 +308,12 @@ func (r *round) verdict() error {
 
 // redelivered counts messages. Where the queue does not say so of a delivery, it is reckoned from the items that the
 // workers received beyond those that were acknowledged to the load.
-func (r *round) redelivered() (n int) {
-	items := -r.load.Acked - r.load.AckedRecords
-	for _, s := range r.lives {
-		n += s.Held.Redelivered
-		items += s.Received.Spans + s.Received.Logs
+func (r *round) redelivered() int {
+	sum, acked := r.total(), r.load.Acked+r.load.AckedRecords
+	if items := sum.Received.Spans + sum.Received.Logs - acked; r.opts.emulator && items > 0 {
+		return items * r.load.Payloads / acked
 	}
-	if r.opts.emulator && items > 0 {
-		n = items * r.load.Payloads / (r.load.Acked + r.load.AckedRecords)
-	}
-	return n
+	return sum.Held.Redelivered
 }
 
 // note writes into the diary, which is printed when the round fails.
@@ -286,73 +324,35 @@ func (r *round) note(format string, args ...any) {
 }
 
 // start starts Pub/Sub, then everything else in the order of the data's way back.
-func (r *round) start(ctx context.Context) error {
+func (r *round) start(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, startGrace)
 	defer cancel()
 	t := r.t
-	pubsub := part{name: "broker", binary: "bench", args: []string{"broker", "--addr", t.broker, "--control", t.control}, ready: listens(t.broker)}
+	pubsub := t.brokerPart()
 	if r.opts.emulator {
-		var err error
-		if pubsub, err = emulator(t.broker); err != nil {
+		if pubsub, err = t.emulatorPart(); err != nil {
 			return err
 		}
 	}
-	for i, p := range []*part{
-		&pubsub,
-		{name: "sink", binary: "bench", args: []string{"sink", "--http", t.sink, "--grpc", t.sinkRPC, "--journal", filepath.Join(t.dir, "journal")}, ready: listens(t.sink)},
-		{name: "worker", binary: "worker", args: []string{"--create"}, ready: answersOK("http://" + t.console + "/readyz")},
-		{name: "ingest", binary: "ingest", args: []string{"--create"}, ready: listens(t.ingest)},
-	} {
-		p.t, p.env = t, r.env
+	for _, p := range []*part{pubsub, t.sinkPart(true), t.ingestPart()} {
 		r.procs[p.name] = p
-		if err := p.begin(ctx); err != nil {
-			return err
-		}
-		if i == 0 && !r.opts.emulator {
-			if err := r.subscribe(ctx); err != nil {
-				return err
-			}
-		}
 	}
-	return nil
-}
-
-// part is a process that is killed and started again. Its lock is held while something is done to it.
-type part struct {
-	sync.Mutex
-	t            *target
-	name, binary string
-	args, env    []string
-	ready        func() bool
-
-	state sync.Mutex // guards what follows
-	proc  *process
-	lives int
-}
-
-func (p *part) begin(ctx context.Context) error {
-	proc, err := p.t.start(p.name, p.binary, p.env, p.args...)
-	if err != nil {
+	if err := pubsub.begin(ctx); err != nil {
 		return err
 	}
-	p.state.Lock()
-	p.proc = proc
-	p.lives++
-	p.state.Unlock()
-	return proc.until(ctx, p.ready)
-}
-
-// life counts how often the process was started.
-func (p *part) life() int {
-	p.state.Lock()
-	defer p.state.Unlock()
-	return p.lives
-}
-
-func (p *part) end() {
-	if p.proc != nil {
-		p.proc.kill()
+	if !r.opts.emulator {
+		if err := r.subscribe(ctx); err != nil {
+			return err
+		}
 	}
+	if err := r.procs["sink"].begin(ctx); err != nil {
+		return err
+	}
+	r.crew, err = t.startWorkers(ctx, r.opts.workers)
+	if r.hired = len(r.crew); err != nil {
+		return err
+	}
+	return r.procs["ingest"].begin(ctx)
 }
 
 func getJSON(ctx context.Context, url string, into any) error {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -22,7 +23,7 @@ import (
 )
 
 const (
-	startGrace = 30 * time.Second
+	startGrace = time.Minute // an empty log is waited for, and then the sequencer
 	stopGrace  = 30 * time.Second
 )
 
@@ -30,6 +31,7 @@ const (
 type options struct {
 	load    *benchload.Config
 	window  windowing
+	workers int
 	drain   time.Duration
 	keepDir bool
 	json    string
@@ -38,7 +40,7 @@ type options struct {
 // Result is what bench run writes with --json.
 type Result struct {
 	Load  benchload.Report `json:"load"`
-	Stats drained          `json:"worker"`
+	Stats stats            `json:"worker"` // all of them together
 	Proof ledger.Proof     `json:"proof"`
 	Costs []Cost           `json:"costs"`
 }
@@ -51,9 +53,9 @@ type Cost struct {
 	PeakBytes  int64   `json:"peak_bytes"`
 }
 
-func orchestrate(ctx context.Context, args []string) (err error) {
-	f := flag.NewFlagSet("bench run", flag.ContinueOnError)
-	o := options{load: loadFlags(f)}
+// runFlags are shared by "run" and "cost".
+func runFlags(f *flag.FlagSet) *options {
+	o := &options{load: loadFlags(f)}
 	f.DurationVar(&o.window.settle, "settle", 10*time.Second, "the worker's window.settle")
 	f.DurationVar(&o.window.idle, "idle", 15*time.Second, "the worker's window.idle")
 	f.StringVar(&o.window.hold, "hold", "4GiB", "the worker's hold.max_bytes")
@@ -61,6 +63,14 @@ func orchestrate(ctx context.Context, args []string) (err error) {
 	f.BoolVar(&o.window.rpc, "export-grpc", false, "the worker exports by OTLP/gRPC")
 	f.DurationVar(&o.drain, "drain", 3*time.Minute, "how long to wait for the last span")
 	f.BoolVar(&o.keepDir, "keep", false, "keep the directory with binaries and logs, and print it")
+	return o
+}
+
+func orchestrate(ctx context.Context, args []string) error {
+	f := flag.NewFlagSet("bench run", flag.ContinueOnError)
+	o := runFlags(f)
+	f.IntVar(&o.workers, "workers", 1, "worker processes, 1 to 16")
+	f.BoolVar(&o.window.alone, "fleet-off", false, "one worker that decides in its own process")
 	f.StringVar(&o.json, "json", "", "also write the result to this `file`")
 	if err := parse(f, args); err != nil {
 		return err
@@ -68,6 +78,14 @@ func orchestrate(ctx context.Context, args []string) (err error) {
 	if o.load.Spans == 0 && o.load.Duration == 0 {
 		o.load.Spans = 1_000_000
 	}
+	if o.workers < 1 || o.workers > 16 || o.window.alone && o.workers > 1 {
+		return fmt.Errorf("workers %d: want 1 to 16, and 1 with --fleet-off", o.workers)
+	}
+	return o.inDirectory(ctx, func(dir string) error { return o.run(ctx, dir) })
+}
+
+// inDirectory builds everything in a directory and hands it to do.
+func (o *options) inDirectory(ctx context.Context, do func(dir string) error) error {
 	dir, err := os.MkdirTemp("", "tailweir-bench-")
 	if err != nil {
 		return err
@@ -77,65 +95,76 @@ func orchestrate(ctx context.Context, args []string) (err error) {
 	} else {
 		defer os.RemoveAll(dir)
 	}
-	t, err := newTarget(dir)
-	if err != nil {
+	if err := (&target{dir: dir}).build(ctx); err != nil {
 		return err
 	}
-	o.load.Target = t.ingest
-	if err := o.load.Validate(); err != nil {
-		return err
-	}
-	return t.run(ctx, o)
+	return do(dir)
 }
 
-// run starts everything in the order of the data's way back, so that each finds what it sends to.
-func (t *target) run(ctx context.Context, o options) (err error) {
-	if err := t.build(ctx); err != nil {
-		return err
-	}
-	env, err := t.environment(o.window)
+func (o *options) run(ctx context.Context, dir string) error {
+	s, err := o.begin(ctx, dir)
+	defer s.kill()
 	if err != nil {
 		return err
 	}
-	var running []*process
-	defer func() {
-		for _, p := range running { // what an error left behind
-			p.kill()
-		}
-	}()
-	starting, cancel := context.WithTimeout(ctx, startGrace)
-	defer cancel()
-	for _, s := range []struct {
-		name, binary string
-		args         []string
-		ready        func() bool
-	}{
-		{"sink", "bench", []string{"sink", "--http", t.sink, "--grpc", t.sinkRPC}, listens(t.sink)},
-		{"broker", "bench", []string{"broker", "--addr", t.broker}, listens(t.broker)},
-		{"worker", "worker", []string{"--create"}, answersOK("http://" + t.console + "/readyz")},
-		{"ingest", "ingest", []string{"--create"}, listens(t.ingest)},
-	} {
-		p, err := t.start(s.name, s.binary, env, s.args...)
-		if err != nil {
-			return err
-		}
-		running = append(running, p)
-		if err := p.until(starting, s.ready); err != nil {
-			return err
-		}
-	}
-	result, err := t.measure(ctx, o, running[2])
+	result, err := s.measure(ctx, o)
 	if err != nil {
 		return err
 	}
-	order := []*process{running[3], running[2], running[1], running[0]}
-	running = nil
 	var stopped error
-	for _, p := range order {
-		stopped = errors.Join(stopped, p.stop(stopGrace))
-		result.Costs = append(result.Costs, cost(p.name, p.cpu(), p.peak, result.Load.Acked))
+	for _, p := range slices.Backward(s.parts) {
+		stopped = errors.Join(stopped, p.proc.stop(stopGrace))
+		p.gone = true
+		result.Costs = append(result.Costs, cost(p.name, p.proc.cpu(), p.proc.peak, result.Load.Acked))
 	}
 	return errors.Join(stopped, result.print(o.json))
+}
+
+// stage is everything but the load.
+type stage struct {
+	t       *target
+	parts   []*part // in the order of the data's way back, so that each finds what it sends to
+	workers []*part // of them
+}
+
+// begin starts everything with programs that lie in dir, logs go to a new directory there.
+func (o *options) begin(ctx context.Context, dir string) (s *stage, err error) {
+	s = new(stage)
+	sub, err := os.MkdirTemp(dir, "run-")
+	if err != nil {
+		return s, err
+	}
+	if s.t, err = newTarget(sub); err != nil {
+		return s, err
+	}
+	s.t.bin, o.load.Target = dir, s.t.ingest
+	if err := errors.Join(o.load.Validate(), s.t.configure(o.window)); err != nil {
+		return s, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startGrace)
+	defer cancel()
+	start := func(p *part) error {
+		s.parts = append(s.parts, p)
+		return p.begin(ctx)
+	}
+	if err := start(s.t.sinkPart(false)); err != nil {
+		return s, err
+	}
+	if err := start(s.t.brokerPart()); err != nil {
+		return s, err
+	}
+	s.workers, err = s.t.startWorkers(ctx, o.workers)
+	if s.parts = append(s.parts, s.workers...); err != nil {
+		return s, err
+	}
+	return s, start(s.t.ingestPart())
+}
+
+// kill ends what an error left behind.
+func (s *stage) kill() {
+	for _, p := range s.parts {
+		p.end()
+	}
 }
 
 func (t *target) build(ctx context.Context) error {
@@ -148,22 +177,22 @@ func (t *target) build(ctx context.Context) error {
 	return nil
 }
 
-// measure floods, waits until the worker has nothing under way, and asks the sink.
-func (t *target) measure(ctx context.Context, o options, worker *process) (*Result, error) {
+// measure floods, waits until the workers have nothing under way, and asks the sink.
+func (s *stage) measure(ctx context.Context, o *options) (*Result, error) {
 	r := new(Result)
-	load, err := t.flood(ctx, o, r)
+	load, err := s.t.flood(ctx, *o, r)
 	if err != nil {
 		return nil, err
 	}
 	draining, cancel := context.WithTimeout(ctx, o.drain)
 	defer cancel()
-	if err := worker.until(draining, func() bool { return t.isDrained(r) }); err != nil {
-		fmt.Fprintf(os.Stderr, "bench: not drained, %+v\n", r.Stats)
-		if !worker.alive() {
-			return nil, err
+	for !s.isDrained(draining, r) {
+		if sleep(draining, 100*time.Millisecond); draining.Err() != nil {
+			fmt.Fprintf(os.Stderr, "bench: not drained, %+v\n", r.Stats)
+			break
 		}
 	}
-	r.Proof, err = t.prove(ctx, r.Load.Sent, ledger.Expect{Percent: 10, LogsWith: o.window.logs == "with_trace"})
+	r.Proof, err = s.t.prove(ctx, r.Load.Sent, ledger.Expect{Percent: 10, LogsWith: o.window.logs == "with_trace"})
 	if err != nil {
 		return nil, err
 	}
@@ -231,23 +260,19 @@ func (t *target) flood(ctx context.Context, o options, r *Result) (*process, err
 	return p, nil
 }
 
-// isDrained is true when all that was acknowledged has arrived at the worker and nothing of it is under way.
-func (t *target) isDrained(r *Result) bool {
-	client := http.Client{Timeout: 5 * time.Second}
-	answer, err := client.Get("http://" + t.console + "/api/stats")
+// isDrained is true when all that was acknowledged has arrived at the workers and nothing of it is under way.
+func (s *stage) isDrained(ctx context.Context, r *Result) bool {
+	sum, err := ask(ctx, s.workers)
 	if err != nil {
 		return false
 	}
-	defer answer.Body.Close()
-	r.Stats = drained{}
-	if json.NewDecoder(answer.Body).Decode(&r.Stats) != nil {
-		return false
-	}
-	s := r.Stats
-	return s.InFlight.Spans == 0 && s.InFlight.Logs == 0 &&
-		s.Kept.Spans+s.Dropped.Spans+s.Deadlettered.Spans >= r.Load.Acked &&
-		s.Kept.Logs+s.Dropped.Logs+s.Deadlettered.Logs >= r.Load.AckedRecords
+	r.Stats = sum
+	return sum.InFlight.Spans == 0 && sum.InFlight.Logs == 0 &&
+		sum.Kept.Spans+sum.Dropped.Spans+sum.Deadlettered.Spans >= r.Load.Acked &&
+		sum.Kept.Logs+sum.Dropped.Logs+sum.Deadlettered.Logs >= r.Load.AckedRecords
 }
+
+func seconds(ms int64) float64 { return float64(ms) / 1000 }
 
 func cost(name string, cpu time.Duration, peak int64, spans int) Cost {
 	return Cost{Process: name, CPUSeconds: cpu.Seconds(), PerMillion: cpu.Seconds() / float64(max(spans, 1)) * 1e6, PeakBytes: peak}
@@ -269,6 +294,9 @@ func (r *Result) print(file string) error {
 		fmt.Printf("  %d payloads: %s\n", n, why)
 	}
 	fmt.Println(r.Proof)
+	if l := r.Proof.Latency; l.Traces > 0 {
+		fmt.Printf("from a trace's last span to its export: p50 %.1f s, p99 %.1f s, at most %.1f s\n", seconds(l.P50), seconds(l.P99), seconds(l.Max))
+	}
 	for _, e := range r.Proof.Examples {
 		fmt.Println(" ", e)
 	}

@@ -29,7 +29,7 @@ func loadFlags(f *flag.FlagSet) *benchload.Config {
 	f.DurationVar(&cfg.RetryInitial, "retry-initial", cfg.RetryInitial, "first wait before a payload is sent again")
 	f.DurationVar(&cfg.RetryMax, "retry-max", cfg.RetryMax, "longest wait")
 	f.DurationVar(&cfg.RetryFor, "retry-for", cfg.RetryFor, "after this long a payload counts as failed")
-	f.DurationVar(&cfg.Gap, "gap", 0, "report traces whose items may have been published further apart than this")
+	f.DurationVar(&cfg.Gap, "gap", 0, "traces whose items may have been published further apart than this bind no verdict; with it the latency is measured, too")
 	f.Uint64Var(&cfg.Seed, "seed", cfg.Seed, "what is sent is a function of it")
 	f.Func("run", "`number` of the run, 0 to 65535, carried by every trace id (default 1)", func(s string) error {
 		_, err := fmt.Sscanf(s, "%d", &cfg.ID)

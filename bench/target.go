@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -19,9 +20,11 @@ type target struct {
 	control string // of the broker
 	broker  string // host:port, like all that follow
 	ingest  string
-	console string
 	sink    string
 	sinkRPC string
+
+	env   []string // of the processes, set by configure
+	alone bool     // fleet: off
 }
 
 // windowing is the worker's window and hold in this run.
@@ -31,18 +34,83 @@ type windowing struct {
 	hold         string        // bytes held un-acked, with a unit
 	rpc          bool          // the worker exports by gRPC
 	logs         string        // logs.keep
+	alone        bool          // fleet: off
 }
 
-// drained is how the worker says that nothing is under way: GET /api/stats.
-type drained struct {
-	Received, Kept, Dropped, Deadlettered, Returned, Duplicate struct{ Spans, Traces, Logs int }
+// stats is what GET /api/stats says of a worker, as far as it is of use here.
+type stats struct {
+	Received, Kept, Dropped, Deadlettered, Returned, Duplicate items
 
-	InFlight struct{ Spans, Traces, Logs int } `json:"in_flight"`
+	InFlight items `json:"in_flight"`
+	Held     struct {
+		Messages, Redelivered int
+		Bytes                 int
+	}
+	Fleet struct {
+		Phase         string
+		Anomalies     map[string]int
+		Fences, Terms int
+		FactsBytes    int `json:"facts_bytes"`
+		FragmentsSent int `json:"fragments_sent"`
+		LogBytes      int `json:"log_bytes"`
+		LogRead       int `json:"log_read"`
+		SteppedDown   int `json:"stepped_down"`
+	}
+}
+
+type items struct{ Spans, Traces, Logs int }
+
+func (i items) plus(j items) items {
+	return items{i.Spans + j.Spans, i.Traces + j.Traces, i.Logs + j.Logs}
+}
+
+// plus adds up workers. What is said of the fleet is added, too; the log is read by each of them.
+func (s stats) plus(o stats) stats {
+	for _, x := range []struct {
+		to   *items
+		more items
+	}{
+		{&s.Received, o.Received}, {&s.Kept, o.Kept}, {&s.Dropped, o.Dropped}, {&s.Deadlettered, o.Deadlettered},
+		{&s.Returned, o.Returned}, {&s.Duplicate, o.Duplicate}, {&s.InFlight, o.InFlight},
+	} {
+		*x.to = x.to.plus(x.more)
+	}
+	for _, x := range []struct {
+		to   *int
+		more int
+	}{
+		{&s.Held.Messages, o.Held.Messages}, {&s.Held.Redelivered, o.Held.Redelivered}, {&s.Held.Bytes, o.Held.Bytes},
+		{&s.Fleet.Fences, o.Fleet.Fences}, {&s.Fleet.Terms, o.Fleet.Terms}, {&s.Fleet.SteppedDown, o.Fleet.SteppedDown},
+		{&s.Fleet.FactsBytes, o.Fleet.FactsBytes}, {&s.Fleet.FragmentsSent, o.Fleet.FragmentsSent},
+		{&s.Fleet.LogBytes, o.Fleet.LogBytes}, {&s.Fleet.LogRead, o.Fleet.LogRead},
+	} {
+		*x.to += x.more
+	}
+	all := map[string]int{}
+	for _, from := range []map[string]int{s.Fleet.Anomalies, o.Fleet.Anomalies} {
+		for kind, n := range from {
+			all[kind] += n
+		}
+	}
+	s.Fleet.Anomalies = all
+	return s
+}
+
+// ask adds up what the workers say now; an error when one does not answer.
+func ask(ctx context.Context, workers []*part) (sum stats, err error) {
+	for _, p := range workers {
+		var s stats
+		if err := getJSON(ctx, "http://"+p.console+"/api/stats", &s); err != nil {
+			return sum, fmt.Errorf("ask %s: %w", p.name, err)
+		}
+		sum = sum.plus(s)
+	}
+	return sum, nil
 }
 
 func newTarget(dir string) (*target, error) {
 	t := &target{dir: dir}
-	for _, addr := range []*string{&t.control, &t.broker, &t.ingest, &t.console, &t.sink, &t.sinkRPC} {
+	for _, addr := range []*string{&t.control, &t.broker, &t.ingest, &t.sink, &t.sinkRPC} {
 		l, err := listenLow()
 		if err != nil {
 			return nil, err
@@ -84,10 +152,11 @@ func (t *target) packages() map[string]string {
 	return map[string]string{"ingest": "./cmd/ingest", "worker": "./cmd/worker", "bench": "./bench"}
 }
 
-func (t *target) environment(w windowing) ([]string, error) {
+// configure writes the configuration of all processes.
+func (t *target) configure(w windowing) error {
 	_, port, err := net.SplitHostPort(t.ingest)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	endpoint := "http://" + t.sink
 	if w.rpc {
@@ -98,16 +167,21 @@ func (t *target) environment(w windowing) ([]string, error) {
 	if w.delay > 0 {
 		delay = fmt.Sprintf(", start_delay: %v", w.delay)
 	}
-	text := fmt.Sprintf("window: {settle: %v, idle: %v, max_age: %v%s}\nhold: {max_bytes: %s}\nlogs: {keep: %s}\nexporters:\n  - {type: otlp, endpoint: %q}\n",
-		w.settle, w.idle, max(time.Minute, 2*w.idle), delay, w.hold, w.logs, endpoint)
-	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
-		return nil, err
+	fleet := "pubsub"
+	if w.alone {
+		fleet = "off"
 	}
-	return []string{
+	text := fmt.Sprintf("fleet: %s\nwindow: {settle: %v, idle: %v, max_age: %v%s}\nhold: {max_bytes: %s}\nlogs: {keep: %s}\nexporters:\n  - {type: otlp, endpoint: %q}\n",
+		fleet, w.settle, w.idle, max(time.Minute, 2*w.idle), delay, w.hold, w.logs, endpoint)
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		return err
+	}
+	t.alone = w.alone
+	t.env = []string{
 		"PUBSUB_EMULATOR_HOST=" + t.broker,
 		"GOOGLE_CLOUD_PROJECT=bench",
 		"PORT=" + port,
-		"TAILWEIR_CONSOLE=" + t.console,
 		"TAILWEIR_CONFIG=" + config,
-	}, nil
+	}
+	return nil
 }

@@ -43,6 +43,9 @@ type Config struct {
 	MaxAge    time.Duration // the longest a trace is gathered; default 60 s
 	MaxTraces int           // open traces; default 500,000
 	MaxBytes  int64         // memory of the facts; default 256 MiB
+	// MaxHold is the longest that a trace is in the window by the wall clock; default 10 min, or twice MaxAge where that is more.
+	// It is the last resort: when every worker is full of traces whose other parts nobody has room for, event time stops.
+	MaxHold time.Duration
 }
 
 // Defaults returns c with every zero field set to its default.
@@ -52,10 +55,11 @@ func (c Config) Defaults() Config {
 	c.MaxAge = cmp.Or(c.MaxAge, 60*time.Second)
 	c.MaxTraces = cmp.Or(c.MaxTraces, 500_000)
 	c.MaxBytes = cmp.Or(c.MaxBytes, 256<<20)
+	c.MaxHold = cmp.Or(c.MaxHold, max(10*time.Minute, 2*c.MaxAge))
 	return c
 }
 
-// Validate reports every impossible setting of a Config that has its defaults, one line each.
+// Validate reports every impossible setting of a Config that has its defaults (but for MaxHold, which may be 0), one line each.
 func (c Config) Validate() []string {
 	var faults []string
 	say := func(bad bool, format string, args ...any) {
@@ -68,6 +72,7 @@ func (c Config) Validate() []string {
 	say(c.MaxAge < c.Idle, "max_age (%s) must not be below idle (%s)", c.MaxAge, c.Idle)
 	say(c.MaxTraces < 1, "max_traces (%d) must be at least 1", c.MaxTraces)
 	say(c.MaxBytes < 1<<16, "max_bytes (%d) must be at least 64 KiB", c.MaxBytes)
+	say(c.MaxHold != 0 && c.MaxHold < c.MaxAge, "max_hold (%s) must not be below max_age (%s)", c.MaxHold, c.MaxAge)
 	return faults
 }
 
@@ -75,17 +80,18 @@ func (c Config) Validate() []string {
 type Reason uint8
 
 const (
-	Settled Reason = iota + 1 // its root was seen, then it was quiet for Settle
-	Idle                      // no root, quiet for Idle
-	Expired                   // MaxAge since its first fact
-	Evicted                   // the window was full and this trace the coldest: decided early, on what was known
-	Drained                   // the process was asked to decide everything now
-	Orphan                    // only log records were ever seen, for MaxAge; the release does not bind spans that come later
+	Settled  Reason = iota + 1 // its root was seen, then it was quiet for Settle
+	Idle                       // no root, quiet for Idle
+	Expired                    // MaxAge since its first fact
+	Evicted                    // the window was full and this trace the coldest: decided early, on what was known
+	Drained                    // the process was asked to decide everything now
+	Orphan                     // only log records were ever seen, for MaxAge; the release does not bind spans that come later
+	Pressure                   // MaxHold by the wall clock while event time stood still: decided early, on what was known
 )
 
 // String returns the reason as it is shown and logged, in lower case.
 func (r Reason) String() string {
-	names := [...]string{"", "settled", "idle", "expired", "evicted", "drained", "orphan"}
+	names := [...]string{"", "settled", "idle", "expired", "evicted", "drained", "orphan", "pressure"}
 	if int(r) < len(names) {
 		return names[r]
 	}
@@ -122,6 +128,10 @@ type Window struct {
 	traces *simplelru.LRU[otlp.TraceID, *trace]
 	queue  deadlines // the same traces as in the LRU, by deadline
 	bytes  int64
+
+	began          time.Time     // what now counts from; zero before the first Clock
+	now            time.Duration // never goes back
+	oldest, newest *trace        // the same traces, in the order of arrival
 }
 
 // New returns an empty window. Its Config must have its defaults and be valid.
@@ -130,7 +140,15 @@ func New(cfg Config) *Window {
 	if err != nil {
 		panic(fmt.Sprintf("buffer: New: %v", err)) // only a size below 1, which Validate refuses
 	}
-	return &Window{cfg: cfg, traces: lru}
+	return &Window{cfg: cfg.Defaults(), traces: lru}
+}
+
+// Clock sets the wall clock's time, which is when the traces of the following Adds arrive.
+func (w *Window) Clock(now time.Time) {
+	if w.began.IsZero() {
+		w.began = now
+	}
+	w.now = max(w.now, now.Sub(w.began))
 }
 
 // Add puts a fact to its trace. The same message counts once, with its earliest publish time. Traces that have to
@@ -140,18 +158,19 @@ func (w *Window) Add(id otlp.TraceID, f Fact, evict func(Release)) {
 	if !known {
 		t = &trace{id: id}
 		w.traces.Add(id, t)
-		w.bytes += traceBytes
+		w.arrive(t)
+		w.bytes += t.bytes()
 	}
-	before := cap(t.facts)
+	before := t.bytes()
 	t.add(f, &w.cfg)
-	w.bytes += int64(cap(t.facts)-before) * factBytes
+	w.bytes += t.bytes() - before
 	switch {
 	case !known:
 		t.key = t.deadline
 		heap.Push(&w.queue, t)
 	case t.deadline < t.key: // a later deadline is seen to when the old one comes up: most facts push it out
 		t.key = t.deadline
-		heap.Fix(&w.queue, t.at)
+		heap.Fix(&w.queue, int(t.at))
 	}
 	for w.traces.Len() > w.cfg.MaxTraces || (w.bytes > w.cfg.MaxBytes && w.traces.Len() > 1) {
 		_, coldest, _ := w.traces.GetOldest()
@@ -171,6 +190,16 @@ func (w *Window) Advance(watermark Stamp, release func(Release)) {
 		}
 		w.remove(t)
 		release(t.release(t.reason(&w.cfg)))
+	}
+}
+
+// Expire sets the clock and releases every trace that is in the window for MaxHold or longer, in the order of arrival, with
+// the reason Pressure.
+func (w *Window) Expire(now time.Time, release func(Release)) {
+	w.Clock(now)
+	for t := w.oldest; t != nil && w.now-t.arrived >= w.cfg.MaxHold; t = w.oldest {
+		w.remove(t)
+		release(t.release(Pressure))
 	}
 }
 
@@ -210,8 +239,33 @@ func (w *Window) sorted() []*trace {
 
 func (w *Window) remove(t *trace) {
 	w.traces.Remove(t.id)
-	heap.Remove(&w.queue, t.at)
-	w.bytes -= traceBytes + int64(cap(t.facts))*factBytes
+	heap.Remove(&w.queue, int(t.at))
+	w.leave(t)
+	w.bytes -= t.bytes()
+}
+
+func (w *Window) arrive(t *trace) {
+	t.arrived, t.older = w.now, w.newest
+	if w.newest == nil {
+		w.oldest = t
+	} else {
+		w.newest.newer = t
+	}
+	w.newest = t
+}
+
+func (w *Window) leave(t *trace) {
+	if t.older == nil {
+		w.oldest = t.newer
+	} else {
+		t.older.newer = t.newer
+	}
+	if t.newer == nil {
+		w.newest = t.older
+	} else {
+		t.newer.older = t.older
+	}
+	t.older, t.newer = nil, nil
 }
 
 // deadlines is a heap by (key, trace id). The key is a lower bound of the deadline, made exact when it comes up.
@@ -224,8 +278,8 @@ func (q deadlines) Less(i, j int) bool {
 	}
 	return bytes.Compare(q[i].id[:], q[j].id[:]) < 0
 }
-func (q deadlines) Swap(i, j int) { q[i], q[j] = q[j], q[i]; q[i].at, q[j].at = i, j }
-func (q *deadlines) Push(x any)   { t := x.(*trace); t.at = len(*q); *q = append(*q, t) }
+func (q deadlines) Swap(i, j int) { q[i], q[j] = q[j], q[i]; q[i].at, q[j].at = int32(i), int32(j) }
+func (q *deadlines) Push(x any)   { t := x.(*trace); t.at = int32(len(*q)); *q = append(*q, t) }
 func (q *deadlines) Pop() any {
 	old := *q
 	t := old[len(old)-1]

@@ -51,6 +51,8 @@ func TestDeadline(t *testing.T) {
 		{"all after a late fact are late", []Fact{fact(1, 100, true), fact(2, 111, false), fact(3, 112, true)}, 110, Settled, 1, 2},
 		{"logs do not move the deadline", []Fact{logs(9, 90), fact(1, 100, true), logs(8, 109)}, 110, Settled, 1, 0},
 		{"logs alone wait for max age", []Fact{logs(9, 90), logs(8, 95)}, 150, Orphan, 0, 0},
+		{"logs said again count once", []Fact{logs(9, 100), fact(1, 101, true), logs(9, 100), logs(9, 99)}, 111, Settled, 1, 0},
+		{"the earliest publish time of logs said again wins", []Fact{logs(9, 95), logs(9, 90)}, 150, Orphan, 0, 0},
 		{"a repeat counts once", []Fact{fact(1, 100, true), fact(1, 100, true)}, 110, Settled, 1, 0},
 		{"the earliest publish time of a repeat wins", []Fact{fact(1, 105, true), fact(1, 100, true)}, 110, Settled, 1, 0},
 	} {
@@ -118,7 +120,7 @@ func TestReleaseOrderIsDeadlineThenTrace(t *testing.T) {
 func TestEvictsTheColdestWhenFull(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"by traces": {MaxTraces: 2},
-		"by bytes":  {MaxBytes: 2*(traceBytes+factBytes) + 10},
+		"by bytes":  {MaxBytes: 2*(traceBytes+factBytes) + messagesBytes + 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := New(cfg.Defaults())
@@ -246,9 +248,12 @@ func TestValidate(t *testing.T) {
 	if faults := (Config{}).Defaults().Validate(); len(faults) > 0 {
 		t.Errorf("the defaults are refused: %q", faults)
 	}
-	bad := Config{Settle: 20 * time.Second, Idle: 10 * time.Second, MaxAge: 5 * time.Second, MaxTraces: -1, MaxBytes: 1}
-	if faults := bad.Validate(); len(faults) != 4 {
-		t.Errorf("%d faults, want 4: %q", len(faults), faults)
+	if faults := (Config{MaxAge: time.Hour}).Defaults().Validate(); len(faults) > 0 {
+		t.Errorf("a long max_age is refused: %q", faults)
+	}
+	bad := Config{Settle: 20 * time.Second, Idle: 10 * time.Second, MaxAge: 5 * time.Second, MaxTraces: -1, MaxBytes: 1, MaxHold: time.Second}
+	if faults := bad.Validate(); len(faults) != 5 {
+		t.Errorf("%d faults, want 5: %q", len(faults), faults)
 	}
 }
 

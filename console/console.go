@@ -61,8 +61,10 @@ type Stats struct {
 	// ByPolicy has the policies by name; a name in parentheses stands for what no policy decided.
 	ByPolicy map[string]PolicyCounts `json:"by_policy"`
 
+	// Window and the fleet's Watermark are the sequencer's: zero on a worker of a fleet that does not lead.
 	Window Window `json:"window"`
 	Held   Held   `json:"held"`
+	Fleet  Fleet  `json:"fleet"`
 	// Exporting is the number of traces decided to be kept whose export is not confirmed yet.
 	Exporting int64 `json:"exporting"`
 	UptimeMS  int64 `json:"uptime_ms"`
@@ -156,6 +158,8 @@ type Console struct {
 	hosts  map[string]bool
 	mux    *http.ServeMux
 	rates  rates
+
+	fleetRates rates // in the places of received and kept: log messages read, fragments whose facts were sent
 }
 
 // New returns a Console over source. It starts nothing; see Serve.

@@ -59,7 +59,7 @@ func TestRoutes(t *testing.T) {
 			`"errors":{"kept":{"spans":300,"traces":30,"logs":60},"dropped":{"spans":0,"traces":0,"logs":0}},` +
 			`"rest":{"kept":{"spans":1000,"traces":100,"logs":200},"dropped":{"spans":20,"traces":2,"logs":4}}},` +
 			`"window":{"traces":60,"bytes":1048576,"max_traces":100,"max_bytes":8388608,"watermark_lag_ms":740},` +
-			`"held":{"messages":12,"bytes":3145728,"max_bytes":67108864,"redelivered":7},"exporting":2,"uptime_ms":61000,"ready":true}`},
+			`"held":{"messages":12,"bytes":3145728,"max_bytes":67108864,"redelivered":7},"fleet":{"mode":"off"},"exporting":2,"uptime_ms":61000,"ready":true}`},
 		{"GET", "/api/traces", 200, "application/json", `{"traces":[` +
 			`{"trace_id":"` + hostileID + `","root":"\u003cscript\u003ealert(1)\u003c/script\u003e","service":"\"\u003e\u003cimg src=x\u003e","spans":1,"duration_ms":1.235,"error":false,"policy":"rest","reason":"idle"},` +
 			`{"trace_id":"` + checkoutID + `","root":"GET /checkout","service":"shop","spans":3,"duration_ms":250,"error":true,"policy":"errors","reason":"settled"}]}`},

@@ -99,8 +99,14 @@ func (c *Console) sample(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			s := c.source.Stats()
-			c.rates.add(now, s.Received.Spans, s.Kept.Spans)
+			c.take(now, c.source.Stats())
 		}
+	}
+}
+
+func (c *Console) take(now time.Time, s Stats) {
+	c.rates.add(now, s.Received.Spans, s.Kept.Spans)
+	if f := s.Fleet.FleetMember; f != nil {
+		c.fleetRates.add(now, f.LogRead, f.FragmentsSent)
 	}
 }

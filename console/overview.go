@@ -33,6 +33,8 @@ type overviewPage struct {
 	Received     counts
 	Open         string // how far the sum is off; "" when it adds up
 	Policies     []policyLine
+	Fleet        fleetView
+	Follows      bool // another worker decides
 	Pending      []pendingLine
 	MorePending  string
 	Latest       []latestLine
@@ -88,7 +90,7 @@ type latestLine struct {
 
 func (c *Console) overview(w http.ResponseWriter, _ *http.Request) {
 	now, s := time.Now(), c.source.Stats()
-	c.rates.add(now, s.Received.Spans, s.Kept.Spans)
+	c.take(now, s)
 	pending := c.source.Pending(shownPending)
 	page := overviewPage{
 		Head:      styleTag,
@@ -107,6 +109,8 @@ func (c *Console) overview(w http.ResponseWriter, _ *http.Request) {
 		Received:  countsOf(s.Received),
 		Open:      openBalance(s),
 		Policies:  policyLines(s.ByPolicy),
+		Fleet:     fleetOf(s, c.fleetRates.now()),
+		Follows:   s.Fleet.follows(),
 		Pending:   pendingLines(pending),
 		Latest:    latestLines(now, c.source.Latest(shownLatest)),
 	}
@@ -145,10 +149,14 @@ func flow(now time.Time, rates ratePoint, history []ratePoint) flowView {
 }
 
 func gauges(s Stats) []gauge {
+	held := newGauge("Payloads held, "+number(s.Held.Messages)+" messages", s.Held.Bytes, s.Held.MaxBytes, size)
+	if s.Fleet.follows() {
+		return []gauge{held} // the window is the leader's
+	}
 	return []gauge{
 		newGauge("Traces undecided", s.Window.Traces, s.Window.MaxTraces, number),
 		newGauge("Window", s.Window.Bytes, s.Window.MaxBytes, size),
-		newGauge("Payloads held, "+number(s.Held.Messages)+" messages", s.Held.Bytes, s.Held.MaxBytes, size),
+		held,
 	}
 }
 

@@ -50,6 +50,7 @@ func example(t testing.TB) *memory {
 			},
 			Window:    console.Window{Traces: 60, Bytes: 1 << 20, MaxTraces: 100, MaxBytes: 8 << 20, WatermarkLagMS: 740},
 			Held:      console.Held{Messages: 12, Bytes: 3 << 20, MaxBytes: 64 << 20, Redelivered: 7},
+			Fleet:     console.Fleet{Mode: "off"},
 			Exporting: 2, UptimeMS: 61_000, Ready: true,
 		},
 		pending: []console.Pending{

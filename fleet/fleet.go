@@ -19,8 +19,9 @@ import (
 type Facts struct {
 	Message   uint64 // hash of the uncompressed payload: a repeat counts once
 	Publish   buffer.Stamp
-	First     bool // this holder has not had the message before
-	Again     bool // somebody had, the queue says: another worker, or one before this
+	Policy    uint64 // hash of the policy set that folded the bits
+	First     bool   // this holder has not had the message before
+	Again     bool   // somebody had, the queue says: another worker, or one before this
 	Fragments []Fragment
 }
 

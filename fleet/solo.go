@@ -3,6 +3,7 @@ package fleet
 import (
 	"cmp"
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -31,15 +32,13 @@ type Solo struct {
 	drain chan chan struct{}
 
 	mu        sync.Mutex // guards all below
-	window    *buffer.Window
+	seq       *Sequencer
 	watermark buffer.Watermark
 	history   *sampler.History
 	started   time.Time
-	begin     time.Time  // no decision before
-	latest    time.Time  // begin is not put off beyond
-	pending   []Decision // made, not yet handed to apply
-	heard     time.Time  // when event time last went on
-	late      int64
+	begin     time.Time // no decision before
+	latest    time.Time // begin is not put off beyond
+	heard     time.Time // when event time last went on
 }
 
 // decideEvery is how often the window is looked at; the finest grain of a decision's latency.
@@ -64,14 +63,15 @@ func NewSolo(cfg SoloConfig) *Solo {
 	cfg.Slack = cmp.Or(cfg.Slack, 3*time.Second)
 	cfg.History = cmp.Or(cfg.History, 200_000)
 	cfg.Window = cfg.Window.Defaults()
-	return &Solo{
+	s := &Solo{
 		cfg:       cfg,
 		in:        make(chan Facts, 256),
 		drain:     make(chan chan struct{}),
-		window:    buffer.New(cfg.Window),
 		watermark: buffer.Watermark{Slack: cfg.Slack, Margin: 500 * time.Millisecond},
 		history:   sampler.NewHistory(cfg.History),
 	}
+	s.seq = NewSequencer(SequencerConfig{Policies: cfg.Policies, Window: cfg.Window, Decided: s.history.Get})
+	return s
 }
 
 // Send hands the facts of one message over. It blocks while the sequencer is behind and returns ctx's error when ctx ends.
@@ -157,25 +157,17 @@ func (s *Solo) gather(f Facts) []Decision {
 		s.begin = next
 	}
 	s.watermark.Observe(f.Publish, now, f.First && !returning && !(f.Again && now.After(s.started.Add(longestHandBack))))
-	for i := range f.Fragments {
-		x := &f.Fragments[i]
-		if d, known := s.history.Get(x.Trace); known {
-			s.late++
-			s.pending = append(s.pending, Decision{Trace: x.Trace, Decision: d})
-			continue
-		}
-		s.window.Add(x.Trace, buffer.Fact{Message: f.Message, Publish: f.Publish, Facts: x.Facts}, s.releaseLocked)
-	}
-	return s.takeLocked()
+	s.seq.Gather(&f, now)
+	return s.takeLocked(now)
 }
 
 func (s *Solo) advance(now time.Time) []Decision {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !now.Before(s.begin) {
-		s.window.Advance(s.watermark.At(now), s.releaseLocked)
+		s.seq.Advance(s.watermark.At(now), now)
 	}
-	return s.takeLocked()
+	return s.takeLocked(now)
 }
 
 // Hold delays decisions as after a start: messages may be on their way again, which were in a stream that broke. Streams
@@ -207,24 +199,21 @@ func (s *Solo) drainAll() []Decision {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.window.Drain(s.releaseLocked)
-	return append(all, s.takeLocked()...)
+	s.seq.Drain()
+	return append(all, s.takeLocked(time.Now())...)
 }
 
-func (s *Solo) releaseLocked(r buffer.Release) {
-	d := Decision{Trace: r.Trace, Deadline: r.Deadline, Reason: r.Reason}
-	s.late += int64(r.Late)
-	if d.Binding() {
-		d.Decision = s.cfg.Policies.Decide(r.Trace, &r.Facts)
-		s.history.Put(r.Trace, d.Decision)
+// takeLocked returns the decisions made. Nobody else has a say in them, so they count at once.
+func (s *Solo) takeLocked(now time.Time) []Decision {
+	s.seq.SayAgain(now)
+	all := s.seq.Take(math.MaxInt)
+	for i := range all {
+		if all[i].Binding() {
+			s.history.Put(all[i].Trace, all[i].Decision)
+		}
 	}
-	s.pending = append(s.pending, d)
-}
-
-func (s *Solo) takeLocked() []Decision {
-	out := s.pending
-	s.pending = nil
-	return out
+	s.seq.Confirm(all)
+	return all
 }
 
 // tick publishes a tick for each second of silence while traces wait. A publish that fails is repeated a second later:
@@ -236,7 +225,7 @@ func (s *Solo) tick(ctx context.Context) error {
 		select {
 		case now := <-ticker.C:
 			s.mu.Lock()
-			quiet := s.window.Len() > 0 && now.Sub(s.heard) >= silence
+			quiet := s.seq.Len() > 0 && now.Sub(s.heard) >= silence
 			s.mu.Unlock()
 			if quiet {
 				attempt, cancel := context.WithTimeout(ctx, 5*silence)
@@ -256,7 +245,7 @@ type State struct {
 	Newest            buffer.Stamp  // greatest publish time seen; 0 before the first message
 	Lag               time.Duration // how far the watermark is behind Newest
 	History           int           // decided traces remembered
-	Late              int64         // facts that came after their trace's deadline or decision
+	SequencerStats
 }
 
 // State returns the sequencer's state now.
@@ -264,10 +253,10 @@ func (s *Solo) State() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return State{
-		Traces: s.window.Len(), MaxTraces: s.cfg.Window.MaxTraces,
-		Bytes: s.window.Bytes(), MaxBytes: s.cfg.Window.MaxBytes,
+		Traces: s.seq.Len(), MaxTraces: s.cfg.Window.MaxTraces,
+		Bytes: s.seq.Bytes(), MaxBytes: s.cfg.Window.MaxBytes,
 		Newest: s.watermark.Newest(), Lag: s.watermark.Lag(time.Now()),
-		History: s.history.Len(), Late: s.late,
+		History: s.history.Len(), SequencerStats: s.seq.SequencerStats,
 	}
 }
 
@@ -275,5 +264,5 @@ func (s *Solo) State() State {
 func (s *Solo) Next(limit int) []buffer.Open {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.window.Next(limit)
+	return s.seq.Next(limit)
 }

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"cmp"
+	"slices"
 
 	"tailweir/buffer"
 	"tailweir/fleet"
@@ -9,34 +10,47 @@ import (
 	"tailweir/sampler"
 )
 
-// Apply executes decisions, in order. Fragments of a trace that arrive later follow its decision.
+// applyAtOnce is how many decisions are executed under one lock: at 0.6 µs for a trace that is new and held elsewhere,
+// readers and senders wait 0.3 ms, where 20,000 would be 13 ms.
+const applyAtOnce = 512
+
+// Apply executes decisions, in order. The first decision on a trace that this worker remembers stands: fragments that wait
+// follow it, whatever a repeat says, and so do those that arrive later.
 func (p *Pipeline) Apply(decisions []fleet.Decision) {
-	if len(decisions) == 0 {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for i := range decisions {
-		d := &decisions[i]
-		if d.Binding() {
-			p.history.Put(d.Trace, d.Decision)
+	for some := range slices.Chunk(decisions, applyAtOnce) {
+		p.mu.Lock()
+		for i := range some {
+			p.applyLocked(&some[i])
 		}
-		t := p.traces[d.Trace]
-		if t == nil {
-			continue
-		}
-		if !d.Binding() {
-			p.orphanLocked(d.Trace, t)
-			continue
-		}
-		delete(p.traces, d.Trace)
-		way := departure{decision: d.Decision, reason: cmp.Or(d.Reason.String(), "late"), trace: d.Trace, fragments: t.fragments}
-		if t.spans > 0 {
-			way.traces = 1
-		}
-		p.executeLocked(way)
+		p.mu.Unlock()
 	}
 }
+
+func (p *Pipeline) applyLocked(d *fleet.Decision) {
+	first := d.Binding() && p.history.Put(d.Trace, d.Decision)
+	t := p.traces[d.Trace]
+	if t == nil {
+		return // the usual case in a fleet
+	}
+	if !d.Binding() {
+		p.orphanLocked(d.Trace, t)
+		return
+	}
+	delete(p.traces, d.Trace)
+	way := departure{decision: d.Decision, reason: cmp.Or(d.Reason.String(), "late"), trace: d.Trace, fragments: t.fragments}
+	if !first {
+		if was, known := p.history.Get(d.Trace); known {
+			way.decision, way.reason = was, "late"
+		}
+	}
+	if t.spans > 0 {
+		way.traces = 1
+	}
+	p.executeLocked(way)
+}
+
+// Decided is the decision on a trace, if it is remembered, which counts as its use.
+func (p *Pipeline) Decided(id otlp.TraceID) (sampler.Decision, bool) { return p.history.Get(id) }
 
 // orphanLocked lets the log records of a trace go without a decision. A span whose facts crossed the release on their way
 // stays held: the sequencer has opened the trace anew with it.

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"encoding/binary"
 	"io"
 	"log/slog"
 	"runtime"
@@ -22,6 +23,18 @@ type toNothing struct{}
 
 func (toNothing) Name() string                                  { return "nothing" }
 func (toNothing) Export(context.Context, *exporter.Batch) error { return nil }
+
+// toNobody hears everything.
+type toNobody struct{}
+
+func (toNobody) Send(context.Context, fleet.Facts) error { return nil }
+
+// unsettled is for what is not settled, or nobody cares how.
+type unsettled struct{}
+
+func (unsettled) Ack()                   {}
+func (unsettled) Nack()                  {}
+func (unsettled) HandBack(time.Duration) {}
 
 type acks struct{ n chan struct{} }
 
@@ -93,5 +106,77 @@ func BenchmarkHold(b *testing.B) {
 		b.ReportMetric(float64(p.State().Bytes+solo.State().Bytes)/float64(spans), "charged-B/span")
 		runtime.KeepAlive(data)
 		cancel()
+	}
+}
+
+// holding is a pipeline that holds n payloads undecided, read one after the other.
+func holding(b *testing.B, n int) (p *Pipeline, bytes int) {
+	b.Helper()
+	p = New(Config{Policies: sampler.Default(), Exporter: toNothing{}, Sequencer: toNobody{}, MaxBytes: 4 << 30})
+	data, _ := payloads(n)
+	now := time.Now()
+	for i, d := range data {
+		bytes += len(d)
+		p.take(b.Context(), Delivery{Data: d, Attributes: attrs(otlp.Traces), Publish: now.Add(time.Duration(i)), Receipt: unsettled{}, session: p.session})
+	}
+	p.busy = 0
+	return p, bytes
+}
+
+// BenchmarkHeld tells everything that is held anew, BenchmarkTake is what holding it took. An operation is 2,000 payloads.
+func BenchmarkHeld(b *testing.B) {
+	p, bytes := holding(b, 2000)
+	b.SetBytes(int64(bytes))
+	b.ReportAllocs()
+	for b.Loop() {
+		for range p.Held() {
+		}
+	}
+}
+
+func BenchmarkTake(b *testing.B) {
+	data, _ := payloads(2000)
+	b.ReportAllocs()
+	for b.Loop() {
+		p := New(Config{Policies: sampler.Default(), Exporter: toNothing{}, Sequencer: toNobody{}, MaxBytes: 4 << 30})
+		bytes := 0
+		for _, d := range data {
+			bytes += len(d)
+			p.take(b.Context(), Delivery{Data: d, Attributes: attrs(otlp.Traces), Publish: time.Now(), Receipt: unsettled{}, session: p.session})
+		}
+		b.SetBytes(int64(bytes))
+	}
+}
+
+// BenchmarkApplyElsewhere is 20,000 decisions on traces of which this worker holds nothing, new to it and repeated.
+func BenchmarkApplyElsewhere(b *testing.B) {
+	all := elsewhere(20_000)
+	b.Run("new", func(b *testing.B) {
+		p, n := New(Config{Policies: sampler.Default()}), uint64(0)
+		b.ReportAllocs()
+		for b.Loop() {
+			n++
+			for i := range all {
+				binary.LittleEndian.PutUint64(all[i].Trace[8:], n)
+			}
+			p.Apply(all)
+		}
+	})
+	b.Run("repeated", func(b *testing.B) {
+		p := New(Config{Policies: sampler.Default()})
+		b.ReportAllocs()
+		for b.Loop() {
+			p.Apply(all)
+		}
+	})
+}
+
+// BenchmarkSurrender gives 2,000 payloads back at once.
+func BenchmarkSurrender(b *testing.B) {
+	for b.Loop() {
+		b.StopTimer()
+		p, _ := holding(b, 2000)
+		b.StartTimer()
+		p.Surrender(b.Context())
 	}
 }

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,13 +30,13 @@ func TestPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
 		defer r.stop()
-		whole := r.p.readers
-		r.p.readers = &sync.Pool{New: func() any { return &reader{max: 1 << 20} }} // without an observer
+		whole := r.p.policies.Load()
+		r.p.Use(nil) // no observer can be made of it
 		poison := r.deliver(otlp.Traces, traces(span{trace: 1, id: 1, root: true, bad: true}))
 		r.sleep(time.Second)
 		r.want("settled", poison.String(), "ack")
 		r.want("dead letters", r.dead.reasons, []string{ReasonPanic})
-		r.p.readers = whole
+		r.p.Use(whole)
 		healthy := r.deliver(otlp.Traces, traces(span{trace: 2, id: 1, root: true, bad: true}))
 		r.sleep(4 * time.Second)
 		r.want("the next one", healthy.String(), "ack")

@@ -25,6 +25,7 @@ type message struct {
 	message  string // id of its first delivery
 	publish  time.Time
 	attrs    map[string]string
+	data     []byte    // uncompressed
 	attempt  int       // of its latest delivery, where the queue counts them
 	receipts []Receipt // one for each delivery of the same payload
 	parts    []*fragment

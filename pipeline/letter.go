@@ -77,7 +77,7 @@ func (p *Pipeline) deadLetter(ctx context.Context, data []byte, attrs map[string
 	}, backoff.WithMaxElapsedTime(letterPatience), backoff.WithNotify(func(err error, next time.Duration) {
 		p.cfg.Log.Error("publishing a dead letter", "error", err, "next_try_in", next)
 	}))
-	if err != nil {
+	if err != nil && ctx.Err() == nil { // else it was cut off, which says nothing about the topic
 		p.mu.Lock()
 		p.lettersBack = time.Now().Add(letterPatience)
 		p.mu.Unlock()

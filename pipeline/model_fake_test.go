@@ -151,6 +151,40 @@ func (w *world) begin() {
 	defer w.mu.Unlock()
 	w.life = l
 	w.lives++
+	w.scheduleDueLocked()
+}
+
+// surrender makes the worker give everything back and go on after a pause, as it does when it no longer hears the others.
+func (w *world) surrender(pause time.Duration) {
+	l := w.life
+	time.Sleep(500 * time.Microsecond) // no export ends at this very moment
+	w.mu.Lock()
+	l.stopping = true
+	w.lives++ // what comes again may be exported again
+	w.mu.Unlock()
+	ctx, cancel := context.WithTimeout(l.ctx, time.Minute)
+	l.p.Surrender(ctx)
+	cancel()
+	synctest.Wait()
+	s, busy := l.p.State(), l.p.Busy()
+	w.mu.Lock()
+	if s.InFlight != (Count{}) || s.Messages != 0 || s.Bytes != 0 || s.Exporting != 0 || busy {
+		w.judge.fault("after Surrender: %d messages, %d bytes, exporting %d, in flight %+v", s.Messages, s.Bytes, s.Exporting, s.InFlight)
+	}
+	for r := range l.open {
+		if r.m.good { // else it is on its way to the dead-letter topic
+			w.judge.fault("message %s has no answer after Surrender", r.m.id)
+		}
+	}
+	w.mu.Unlock()
+	time.Sleep(pause)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l.stopping = false
+	w.scheduleDueLocked()
+}
+
+func (w *world) scheduleDueLocked() {
 	for _, m := range w.messages {
 		if m.due {
 			w.scheduleLocked(m, time.Now())

@@ -1,8 +1,10 @@
 package pipeline
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"tailweir/buffer"
 	"tailweir/fleet"
 	"tailweir/otlp"
+	"tailweir/sampler"
 )
 
 // judge is the reference model: it knows what was published and what came out, and nothing of how.
@@ -176,6 +179,55 @@ func (w *world) allows(d fleet.Decision, facts []told) bool {
 		}
 	}
 	return d.Keep == (bad || d.Trace == item{trace: luckyTrace}.traceID()) && d.Deadline == buffer.StampOf(deadline)
+}
+
+// repeatDecisions tells the worker decisions that it had, and contradicts some: the first one stands.
+func (w *world) repeatDecisions(rng *rand.Rand) {
+	var again []fleet.Decision
+	w.mu.Lock()
+	for _, id := range slices.SortedFunc(maps.Keys(w.life.verdicts), func(a, b otlp.TraceID) int { return bytes.Compare(a[:], b[:]) }) {
+		d := sampler.Decision{Keep: w.life.verdicts[id] != (rng.IntN(2) == 0), Policy: "another"}
+		again = append(again, fleet.Decision{Trace: id, Decision: d})
+	}
+	w.mu.Unlock()
+	w.life.p.Apply(again)
+}
+
+// judgeHeld compares what the worker says it holds undecided with what it was given and what was decided.
+func (w *world) judgeHeld(l *life) {
+	held := slices.Collect(l.p.Held())
+	busy := l.p.Busy()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	said := map[*payload]bool{}
+	for i, f := range held {
+		p := w.judge.payloads[f.Message]
+		said[p] = true
+		if p == nil || f.First || f.Again || f.Policy != w.policies.Hash() || (i > 0 && held[i-1].Publish > f.Publish) {
+			w.judge.fault("held: %+v", f)
+			continue
+		}
+		for _, g := range f.Fragments {
+			want := sampler.Facts{}
+			for _, x := range p.items {
+				if x.traceID() == g.Trace {
+					want.Spans, want.Logs = want.Spans+uint32(one(x).Spans), want.Logs+uint32(one(x).Logs)
+					want.Root = want.Root || (x.root && !x.log)
+				}
+			}
+			_, decided := l.verdicts[g.Trace]
+			if got := (sampler.Facts{Spans: g.Facts.Spans, Logs: g.Facts.Logs, Root: g.Facts.Root}); decided || g.Trace.IsZero() || got != want {
+				w.judge.fault("held: %+v, decided: %v, want %+v", g, decided, want)
+			}
+		}
+	}
+	for r := range l.open {
+		for _, x := range r.m.items {
+			if _, decided := l.verdicts[x.traceID()]; x.trace != 0 && !decided && !x.log && !said[r.m.payload] && !busy {
+				w.judge.fault("%s holds the undecided %+v and is not among what is held", r.m.id, x)
+			}
+		}
+	}
 }
 
 // judgeAckLocked says whether a message may be acked now: when each of its items has its outcome, or when another message

@@ -79,7 +79,7 @@ func draw(seed uint64) (scenario, []step) {
 		s.delay = 12 * time.Second
 	}
 	kinds := []string{"publish", "publish", "publish", "publish", "publish", "publish"}
-	for _, kind := range []string{"again", "redeliver", "backend", "backend", "letters", "crash", "stop"} {
+	for _, kind := range []string{"again", "redeliver", "backend", "backend", "letters", "crash", "stop", "surrender", "repeat"} {
 		if chance(40) {
 			kinds = append(kinds, kind)
 		}
@@ -130,6 +130,7 @@ func (w *world) well() bool {
 	synctest.Wait()
 	if w.life != nil {
 		w.judgeTotals(w.life)
+		w.judgeHeld(w.life)
 	}
 	return len(w.judge.faults) == 0
 }
@@ -160,6 +161,10 @@ func (w *world) take(x step) {
 	case "crash":
 		w.crash()
 		w.between(x.n, time.Duration(rng.IntN(12_000))*time.Millisecond, rng)
+	case "surrender":
+		w.surrender(time.Duration(rng.IntN(7_000)) * time.Millisecond)
+	case "repeat":
+		w.repeatDecisions(rng)
 	case "stop":
 		w.stop(time.Duration(rng.IntN(3)) * time.Second)
 		w.between(x.n, time.Duration(rng.IntN(2_000))*time.Millisecond, rng)

@@ -11,11 +11,11 @@ package pipeline
 
 import (
 	"cmp"
-	"container/heap"
 	"context"
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -42,6 +42,8 @@ type Delivery struct {
 	Publish    time.Time // server's publish time: event time
 	Attempt    int       // deliveries so far where the queue counts them, else 0
 	Receipt    Receipt
+
+	session context.Context // in which it was handed over
 }
 
 // Sequencer takes facts. *fleet.Solo is one. Send may block for back-pressure, until ctx is done.
@@ -65,7 +67,7 @@ const (
 
 // Config configures a Pipeline.
 type Config struct {
-	Policies  *sampler.Policies
+	Policies  *sampler.Policies // until Use
 	Exporter  exporter.Exporter
 	Sequencer Sequencer
 	Dead      DeadLetters
@@ -74,7 +76,7 @@ type Config struct {
 	LogsKeep    LogsKeep      // default LogsAll
 	MaxBytes    int64         // held payloads and what belongs to them; at 80 % the newest messages are handed back; default 512 MiB
 	HandBack    time.Duration // after how long a message handed back under pressure returns, longer after many deliveries; default 30 s
-	History     int           // decisions remembered for late fragments, and again for fragments handed back, about 150 B each; default 200,000
+	History     int           // decisions remembered for late fragments, and again for fragments handed back, 36 to 62 B each; default 200,000
 	Settled     int           // settled messages remembered by payload hash, so that a repeat is seen; about 160 B each; default 100,000
 	MaxInflated int           // a payload that inflates beyond is dead-lettered; default 64 MiB
 	Workers     int           // deliveries read at once; default 2
@@ -98,11 +100,12 @@ func (c Config) defaults() Config {
 	return c
 }
 
-// Pipeline is a holder. Use New, then Run; Handle and Apply are safe for concurrent use.
+// Pipeline is a holder. Use New, then Run; all other methods are safe for concurrent use.
 type Pipeline struct {
-	cfg     Config
-	in      chan Delivery
-	readers *sync.Pool // of *reader
+	cfg      Config
+	in       chan Delivery
+	readers  *sync.Pool // of *reader
+	policies atomic.Pointer[sampler.Policies]
 
 	mu       sync.Mutex // guards all below
 	ledger   ledger
@@ -116,14 +119,18 @@ type Pipeline struct {
 	outbox   [2]outbox  // decided to be kept, waiting for a sender: spans, log records
 	sending  int        // departures in an export
 	stale    int        // fragments given back while they waited in an outbox, since it was last swept
-	busy     int        // deliveries between Handle and registration
-	buried   int64      // payloads dead-lettered because they could not be read
-	idle     *sync.Cond // signalled when busy, sending or an outbox falls to zero
+	busy     int        // deliveries between Handle and the sending of their facts
+	burying  int        // payloads that cannot be read, on their way to the dead-letter topic
+	buried   int64      // those that got there
+	idle     *sync.Cond // signalled when busy, burying, sending or an outbox falls to zero
 	refused  int64      // items that a backend refused by partial success, unnamed
 	panics   int64
 
 	remembered  int       // decisions in returned
 	lettersBack time.Time // when the dead-letter topic, found away, is tried again
+
+	session    context.Context // from one Surrender to the next: exports end with it, and what came before is not held after
+	endSession context.CancelFunc
 }
 
 // New returns a pipeline that holds nothing.
@@ -143,7 +150,9 @@ func New(cfg Config) *Pipeline {
 	}
 	p.ledger.ByPolicy = map[string]Tally{}
 	p.idle = sync.NewCond(&p.mu)
-	p.readers = &sync.Pool{New: func() any { return newReader(&p.cfg) }}
+	p.readers = &sync.Pool{New: func() any { return &reader{max: p.cfg.MaxInflated} }}
+	p.session, p.endSession = context.WithCancel(context.Background())
+	p.Use(cfg.Policies)
 	return p
 }
 
@@ -155,25 +164,40 @@ func newLRU[V any](size int, evicted func(identity, V)) *simplelru.LRU[identity,
 	return l
 }
 
+// Use makes set the policies of what is read from now on. Deliveries that are being read may still be folded with the
+// former set and sent afterwards: Facts.Policy says so, and who collects them must not mix them.
+func (p *Pipeline) Use(set *sampler.Policies) { p.policies.Store(set) }
+
 // Handle takes a delivery and blocks while the workers are busy: that is the back-pressure on the queue. After ctx is
-// done the delivery is given back.
+// done, or Surrender, the delivery is given back.
 func (p *Pipeline) Handle(ctx context.Context, d Delivery) {
 	p.mu.Lock()
 	p.busy++
+	d.session = p.session
 	p.mu.Unlock()
 	select {
 	case p.in <- d:
+		return
 	case <-ctx.Done():
-		d.Receipt.Nack()
-		p.done()
+	case <-d.session.Done():
 	}
+	d.Receipt.Nack()
+	p.done(&p.busy)
 }
 
-func (p *Pipeline) done() {
+// done takes one off a number that somebody may wait for.
+func (p *Pipeline) done(n *int) {
 	p.mu.Lock()
-	p.busy--
+	*n--
 	p.idle.Broadcast()
 	p.mu.Unlock()
+}
+
+// Busy reports whether a delivery was handed to Handle whose facts have not been sent. One that cannot be read has none.
+func (p *Pipeline) Busy() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.busy > 0
 }
 
 // Run reads deliveries and exports what is kept until ctx is done.
@@ -195,7 +219,6 @@ func (p *Pipeline) work(ctx context.Context) error {
 		select {
 		case d := <-p.in:
 			p.take(ctx, d)
-			p.done()
 		case <-ctx.Done():
 			return nil
 		}
@@ -214,135 +237,10 @@ func (p *Pipeline) take(ctx context.Context, d Delivery) {
 	facts, tell := p.hold(d, got)
 	p.readers.Put(r)
 	if tell {
-		if err := p.cfg.Sequencer.Send(ctx, facts); err != nil {
-			return // ctx is done; what is held goes back to the queue
-		}
+		err = p.cfg.Sequencer.Send(ctx, facts)
 	}
-	p.relieve()
-}
-
-// hold registers a delivery and returns the facts to send. All its fragments come into flight in the same moment.
-func (p *Pipeline) hold(d Delivery, got reading) (facts fleet.Facts, tell bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.ledger.receive(got.count)
-	before, returned := p.returned.Peek(got.id)
-	facts = fleet.Facts{Message: got.hash, Publish: got.publish, First: !returned, Again: d.Attempt > 1}
-	if got.items() == 0 {
-		d.Receipt.Ack() // a tick, or an empty request: nothing to settle but the time it carries
-		return facts, true
+	p.done(&p.busy)
+	if err == nil { // else ctx is done, and what is held goes back to the queue
+		p.relieve()
 	}
-	if held, ok := p.messages[got.id]; ok {
-		return p.repeatLocked(held, d, got)
-	}
-	if e, known := p.settled.Peek(got.id); known && (e.dead == nil || e.message == d.ID) {
-		p.ledger.book(Duplicate, policyNotNamed, got.count)
-		d.Receipt.Ack()
-		return facts, false
-	} else if known {
-		before.finished = e.finished(len(got.fragments))
-	}
-	m := &message{
-		id: got.id, hash: got.hash, message: d.ID, publish: d.Publish, attrs: d.Attributes, attempt: d.Attempt,
-		receipts: []Receipt{d.Receipt}, open: len(got.fragments),
-		charge: charge(got.id.size, got.index.Footprint(), len(got.fragments)),
-	}
-	if len(d.Data) != got.id.size {
-		m.charge += int64(len(d.Data)) // the receipt keeps the compressed form
-	}
-	p.returned.Remove(m.id)
-	p.messages[m.id] = m
-	p.bytes += m.charge
-	heap.Push(&p.newest, m)
-	facts.Fragments = p.enterLocked(m, got, before)
-	return facts, true
-}
-
-// repeatLocked books a payload that is held already. Another message with the same bytes, an SDK's retry, is acked at
-// once: the one that is held keeps the payload durable. The same message again, because its lease was lost, is acked with
-// the first, and charged for what it keeps in memory. The facts are told again only when the repeat was published earlier:
-// the earliest publish time wins.
-func (p *Pipeline) repeatLocked(m *message, d Delivery, got reading) (fleet.Facts, bool) {
-	p.ledger.book(Duplicate, policyNotNamed, got.count)
-	if d.ID != m.message {
-		d.Receipt.Ack()
-	} else {
-		m.receipts = append(m.receipts, d.Receipt)
-		m.attempt = max(m.attempt, d.Attempt)
-		m.charge += int64(len(d.Data))
-		p.bytes += int64(len(d.Data))
-	}
-	facts := fleet.Facts{Message: m.hash, Publish: got.publish}
-	if !d.Publish.Before(m.publish) {
-		return facts, false
-	}
-	m.publish = d.Publish
-	heap.Init(&p.newest)
-	for i, f := range m.parts {
-		if f.state == undecided && !f.trace.IsZero() {
-			facts.Fragments = append(facts.Fragments, fleet.Fragment{Trace: f.trace, Facts: got.fragments[i].facts})
-		}
-	}
-	return facts, true
-}
-
-// enterLocked gives each fragment of a new message its way: with its trace into the window, after a decision that was
-// made already, or out at once for what has no trace. Those that had their outcome, or their
-// decision, before the message was handed back have it still. It returns the facts of those that go into the window.
-func (p *Pipeline) enterLocked(m *message, got reading, before handedBack) []fleet.Fragment {
-	facts := make([]fleet.Fragment, 0, len(got.fragments))
-	all := make([]fragment, len(got.fragments))
-	m.parts = make([]*fragment, len(got.fragments))
-	for i, g := range got.fragments {
-		f := &all[i]
-		*f = fragment{msg: m, index: got.index, trace: g.trace, first: g.first, count: g.count}
-		m.parts[i] = f
-	}
-	for i, f := range m.parts {
-		if before.finished.has(i) {
-			p.settle(f, Duplicate, policyNotNamed)
-			continue
-		}
-		if f.trace.IsZero() {
-			p.withoutTraceLocked(f)
-			continue
-		}
-		d, known := before.decision(i)
-		if known {
-			p.history.Put(f.trace, d)
-		} else {
-			d, known = p.history.Get(f.trace)
-		}
-		if known {
-			p.executeLocked(departure{decision: d, reason: "late", trace: f.trace, fragments: []*fragment{f}})
-			continue
-		}
-		p.gatherLocked(f)
-		facts = append(facts, fleet.Fragment{Trace: f.trace, Facts: got.fragments[i].facts})
-	}
-	return facts
-}
-
-func (p *Pipeline) gatherLocked(f *fragment) {
-	t := p.traces[f.trace]
-	if t == nil {
-		t = &trace{}
-		p.traces[f.trace] = t
-	}
-	t.fragments = append(t.fragments, f)
-	if f.count.Spans == 0 {
-		return
-	}
-	if t.spans == 0 {
-		p.ledger.receive(Count{Traces: 1})
-	}
-	t.spans++
-}
-
-// withoutTraceLocked sends a log record without a trace id on its way; it waits for nothing. Spans without a trace or
-// span id belong to no trace, can be decided by no policy and are refused by every backend: dead letters.
-func (p *Pipeline) withoutTraceLocked(f *fragment) {
-	d := departure{decision: sampler.Decision{Keep: true, Policy: PolicyNoTrace}, reason: "no trace id", fragments: []*fragment{f}}
-	d.invalid = f.count.Spans > 0
-	p.leaveLocked(d)
 }

@@ -37,6 +37,8 @@ type reading struct {
 	id        identity
 	hash      uint64
 	publish   buffer.Stamp
+	data      []byte // uncompressed
+	policy    uint64 // hash of the set that folded the facts
 	index     *otlp.Index
 	count     Count // spans and log records; traces are counted when they begin
 	fragments []found
@@ -57,13 +59,23 @@ var seed = maphash.MakeSeed()
 // reader reads deliveries, one at a time; it is pooled for its buffers.
 type reader struct {
 	payload  otlp.Payload
+	policies *sampler.Policies // the observer's
 	observer *sampler.Observer
 	gzip     *gzip.Reader
 	max      int
+	open     []int // the parts that Held folds again
 }
 
-func newReader(cfg *Config) *reader {
-	return &reader{observer: cfg.Policies.NewObserver(), max: cfg.MaxInflated}
+// scan makes data the payload whose groups are folded next, with the set: an observer of another is never used.
+func (r *reader) scan(set *sampler.Policies, signal otlp.Signal, data []byte) error {
+	if r.policies != set {
+		r.policies, r.observer = set, set.NewObserver()
+	}
+	if err := r.payload.Scan(signal, data); err != nil {
+		return err
+	}
+	r.observer.Reset(&r.payload)
+	return nil
 }
 
 // read inflates, scans and folds a delivery without decoding a span. A panic is an error like any other: the payload is
@@ -78,14 +90,14 @@ func (p *Pipeline) read(r *reader, d Delivery) (got reading, err error) {
 			err = panicked{v}
 		}
 	}()
-	return r.read(d)
+	return r.read(p.policies.Load(), d)
 }
 
 type panicked struct{ value any }
 
 func (e panicked) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
-func (r *reader) read(d Delivery) (reading, error) {
+func (r *reader) read(set *sampler.Policies, d Delivery) (reading, error) {
 	signal, known := otlp.SignalOf(d.Attributes[otlp.AttrType])
 	if !known || signal == otlp.Metrics {
 		return reading{}, fmt.Errorf("attribute %s is %q, want %q or %q", otlp.AttrType, d.Attributes[otlp.AttrType],
@@ -95,16 +107,17 @@ func (r *reader) read(d Delivery) (reading, error) {
 	if err != nil {
 		return reading{}, err
 	}
-	if err := r.payload.Scan(signal, data); err != nil {
+	if err := r.scan(set, signal, data); err != nil {
 		return reading{}, err
 	}
 	got := reading{
 		id:      identity{hash: maphash.Bytes(seed, data), size: len(data), signal: signal},
 		hash:    xxhash.Sum64(data),
 		publish: buffer.StampOf(d.Publish),
+		data:    data,
+		policy:  set.Hash(),
 		index:   r.payload.Index(),
 	}
-	r.observer.Reset(&r.payload)
 	groups := r.payload.Groups()
 	got.fragments = make([]found, len(groups))
 	for i, g := range groups {
@@ -170,6 +183,11 @@ func (p *Pipeline) bury(ctx context.Context, d Delivery, cause error) {
 		reason = ReasonPanic
 	}
 	p.cfg.Log.Warn("payload dead-lettered", "message", d.ID, "reason", reason, "error", cause)
+	p.mu.Lock()
+	p.burying++
+	p.mu.Unlock()
+	p.done(&p.busy)
+	defer p.done(&p.burying)
 	if !p.deadLetter(ctx, d.Data, d.Attributes, reason, cause) {
 		d.Receipt.HandBack(p.handBack(d.Attempt))
 		return

@@ -15,10 +15,9 @@ func FuzzRead(f *testing.F) {
 	f.Add(logs(1, 0), uint8(otlp.Logs), "")
 	f.Add([]byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00"), uint8(otlp.Traces), "gzip")
 	f.Add([]byte{0x1f, 0x8b}, uint8(otlp.Traces), "gzip")
-	cfg := Config{Policies: sampler.Default(), MaxInflated: 1 << 20}.defaults()
-	r := newReader(&cfg)
+	r, set := &reader{max: 1 << 20}, sampler.Default()
 	f.Fuzz(func(t *testing.T, data []byte, signal uint8, encoding string) {
-		got, err := r.read(Delivery{Data: data, Publish: time.Unix(1, 0), Attributes: map[string]string{
+		got, err := r.read(set, Delivery{Data: data, Publish: time.Unix(1, 0), Attributes: map[string]string{
 			otlp.AttrType: otlp.Signal(signal).EventType(), otlp.AttrContentEncoding: encoding,
 		}})
 		if err != nil {

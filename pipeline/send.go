@@ -8,85 +8,10 @@ import (
 
 	"tailweir/exporter"
 	"tailweir/otlp"
-	"tailweir/sampler"
 )
 
 // AttrKept is the attribute that an exported log record with a trace id carries: whether its trace was kept.
 const AttrKept = "tailweir.kept"
-
-// departure is what leaves of one trace and one signal at one time: the fragments held when the decision came, or a late
-// one.
-type departure struct {
-	trace     otlp.TraceID
-	fragments []*fragment
-	decision  sampler.Decision
-	reason    string
-	traces    int64 // 1 when the trace itself is accounted for by this departure
-	orphan    bool  // log records without a decision
-	invalid   bool  // not to be exported but dead-lettered: without a trace id
-}
-
-// policy is the name under which the departure is booked.
-func (d *departure) policy() string {
-	if !d.decision.Keep {
-		return PolicyLogs
-	}
-	return d.decision.Policy
-}
-
-// outbox is the departures of one signal that wait for a sender. Each signal has its own, so that log records go out while
-// the backend for traces is away.
-type outbox struct {
-	signal  otlp.Signal
-	waiting []departure
-	later   []departure // whose dead letters could not be published: they wait until resume
-	timed   bool        // a timer for resume runs
-	wake    chan struct{}
-}
-
-func (b *outbox) resume() {
-	b.waiting = append(b.waiting, b.later...)
-	b.later = nil
-}
-
-func (b *outbox) wakeSender() {
-	select {
-	case b.wake <- struct{}{}:
-	default: // every sender is awake or about to be
-	}
-}
-
-// leaveLocked queues fragments for export, spans and log records apart: they go out in different requests.
-func (p *Pipeline) leaveLocked(d departure) {
-	all := d.fragments
-	var decision *sampler.Decision
-	if !d.orphan && !d.trace.IsZero() {
-		decision = new(d.decision)
-	}
-	for i := range p.outbox {
-		box := &p.outbox[i]
-		d.fragments = nil
-		for _, f := range all {
-			if f.index.Signal() == box.signal {
-				f.state, f.decision = waiting, decision
-				d.fragments = append(d.fragments, f)
-			}
-		}
-		if len(d.fragments) > 0 {
-			box.waiting = append(box.waiting, d)
-			d.traces = 0 // the trace is accounted for once, by its spans: the traces' box is the first
-			box.wakeSender()
-		}
-	}
-}
-
-func (p *Pipeline) waitingLocked() int {
-	n := 0
-	for i := range p.outbox {
-		n += len(p.outbox[i].waiting) + len(p.outbox[i].later)
-	}
-	return n
-}
 
 // send exports departures of one signal in batches until ctx is done. What was not confirmed by then is put back, for
 // Release.
@@ -99,11 +24,11 @@ func (p *Pipeline) send(ctx context.Context, box *outbox) error {
 		}
 		p.linger(ctx, box)
 		for ctx.Err() == nil {
-			batch := p.depart(box)
+			batch, session := p.depart(box)
 			if len(batch) == 0 {
 				break
 			}
-			p.ship(ctx, box, batch)
+			p.ship(ctx, session, box, batch)
 		}
 	}
 }
@@ -124,91 +49,38 @@ func (p *Pipeline) linger(ctx context.Context, box *outbox) {
 	}
 }
 
-// depart takes the departures of one batch: until BatchBytes are reached, and one at least.
-func (p *Pipeline) depart(box *outbox) []departure {
+// depart takes the departures of one batch, until BatchBytes are reached, and one at least, and returns the session in which
+// they may be exported.
+func (p *Pipeline) depart(box *outbox) ([]departure, context.Context) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	batch := p.takeLocked(box, p.cfg.BatchBytes)
 	p.sending += len(batch)
-	return batch
-}
-
-// takeLocked takes departures until they make up size bytes, and one at least, without the fragments that were given back
-// to the queue while they waited.
-func (p *Pipeline) takeLocked(box *outbox, size int) []departure {
-	var batch []departure
-	for len(box.waiting) > 0 && (len(batch) == 0 || size > 0) {
-		d := box.waiting[0]
-		box.waiting[0] = departure{}
-		box.waiting = box.waiting[1:]
-		if !p.liveLocked(&d) {
-			continue
-		}
-		for _, f := range d.fragments {
-			f.state = sending
-			size -= f.index.SizeEncoded(f.first)
-		}
-		batch = append(batch, d)
-	}
-	if len(box.waiting) == 0 {
-		box.waiting = nil  // let go of the array behind it
-		p.idle.Broadcast() // where everything had been given back, nobody else says so
-	}
-	return batch
-}
-
-// liveLocked drops the fragments that were given back while the departure waited, and reports whether any is left; if not, the
-// trace goes with them.
-func (p *Pipeline) liveLocked(d *departure) bool {
-	d.fragments = slices.DeleteFunc(d.fragments, func(f *fragment) bool { return f.state == closed })
-	if len(d.fragments) == 0 {
-		p.ledger.book(Returned, policyNotNamed, Count{Traces: d.traces})
-	}
-	return len(d.fragments) > 0
-}
-
-// sweepLocked clears the outboxes of what was given back once it is the most of what waits: with the backend away the
-// same messages may come and go many times.
-func (p *Pipeline) sweepLocked() {
-	if p.stale < p.waitingLocked()/2+1000 {
-		return
-	}
-	p.stale = 0
-	for i := range p.outbox {
-		box := &p.outbox[i]
-		box.waiting, box.later = p.sweptLocked(box.waiting), p.sweptLocked(box.later)
-	}
-	p.idle.Broadcast()
-}
-
-func (p *Pipeline) sweptLocked(all []departure) []departure {
-	kept := make([]departure, 0, len(all)/2)
-	for _, d := range all { // a copy: liveLocked shortens its fragments, which must not stay in all
-		if p.liveLocked(&d) {
-			kept = append(kept, d)
-		}
-	}
-	return kept
+	return batch, p.session
 }
 
 // ship exports one batch and settles it, or puts back what was not confirmed before ctx was done or could not be
-// dead-lettered, for later.
-func (p *Pipeline) ship(ctx context.Context, box *outbox, batch []departure) {
+// dead-lettered, for later, unless the session ended and it was given back.
+func (p *Pipeline) ship(ctx, session context.Context, box *outbox, batch []departure) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(session, cancel)()
 	left := p.export(ctx, box.signal, batch)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.sending -= len(batch)
 	for _, d := range left {
+		if !p.liveLocked(&d) {
+			continue
+		}
 		for _, f := range d.fragments {
 			f.state = waiting
 		}
+		box.later = append(box.later, d)
 	}
-	if len(left) > 0 {
-		box.later = append(box.later, left...)
-		if !box.timed { // one timer for all: one for each batch would beget as many again each time
-			box.timed = true
-			time.AfterFunc(letterPatience, func() { p.resume(box) })
-		}
+	if len(box.later) > 0 && !box.timed { // one timer for all: one for each batch would beget as many again each time
+		box.timed = true
+		time.AfterFunc(letterPatience, func() { p.resume(box) })
 	}
 	p.idle.Broadcast()
 }
@@ -321,12 +193,15 @@ func (p *Pipeline) discard(ctx context.Context, signal otlp.Signal, d departure,
 	return nil
 }
 
-// finish gives every fragment of the departures its outcome.
+// finish gives every fragment of the departures its outcome, but for those that were given back during the export.
 func (p *Pipeline) finish(batch []departure, o Outcome) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := range batch {
 		d := &batch[i]
+		if !p.liveLocked(d) {
+			continue
+		}
 		for _, f := range d.fragments {
 			p.settle(f, o, d.policy())
 		}

@@ -31,6 +31,7 @@ func (p *Pipeline) settle(f *fragment, o Outcome, policy string) {
 		return
 	}
 	p.forgetLocked(m)
+	p.sweepLocked()
 	switch o {
 	case Kept, Dropped, DeadLettered, Duplicate:
 		p.settled.Add(m.id, ended{m.message, m.dead})
@@ -46,7 +47,7 @@ func (p *Pipeline) forgetLocked(m *message) {
 	m.gone = true
 	delete(p.messages, m.id)
 	p.bytes -= m.charge
-	m.parts, m.attrs = nil, nil // the heap may know the message for long: it must not keep the payload
+	m.parts, m.attrs, m.data = nil, nil, nil // the heap may know the message for long: it must not keep the payload
 	p.newest.shed(len(p.messages))
 }
 
@@ -60,19 +61,18 @@ func (p *Pipeline) giveBackLocked(m *message, delay time.Duration) {
 		switch {
 		case f.state == closed:
 			was.finished.add(i)
-		case f.state == waiting && f.decision != nil:
-			was.decided = append(was.decided, decided{i, f.decision})
-		}
-		if f.state == undecided {
+		case f.state == undecided:
 			p.withdrawLocked(f)
+		case f.decision != nil:
+			was.decided = append(was.decided, decided{i, f.decision})
 		}
 		if f.state == waiting {
 			p.stale++
 		}
-		if f.state != closed {
-			p.settle(f, Returned, policyNotNamed)
+		if f.state != sending { // an export reads it without the lock, and lets go of it when it ends
+			f.index = nil // a departure that waits on must not keep the payload, not even through a neighbour
 		}
-		f.index = nil // a departure that waits on must not keep the payload, not even through a neighbour
+		p.settle(f, Returned, policyNotNamed)
 	}
 	p.rememberLocked(m.id, was)
 	p.sweepLocked()
@@ -167,15 +167,18 @@ func (m *message) inExport() bool {
 // Quiesce waits until no delivery is being read and nothing that was decided waits for its export, or ctx is done, and
 // reports whether it got there. The undecided stay held.
 func (p *Pipeline) Quiesce(ctx context.Context) bool {
-	stop := context.AfterFunc(ctx, func() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waitLocked(ctx, func() bool { return p.busy+p.burying+p.waitingLocked()+p.sending == 0 })
+}
+
+func (p *Pipeline) waitLocked(ctx context.Context, done func() bool) bool {
+	defer context.AfterFunc(ctx, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.idle.Broadcast()
-	})
-	defer stop()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for p.busy > 0 || p.waitingLocked() > 0 || p.sending > 0 {
+	})()
+	for !done() {
 		if ctx.Err() != nil {
 			return false
 		}
@@ -184,19 +187,31 @@ func (p *Pipeline) Quiesce(ctx context.Context) bool {
 	return true
 }
 
+// Surrender nacks everything that is held, whatever becomes of it, while Run goes on, and returns how many messages that
+// were. It waits until the facts of what is being read were sent, or ctx is done; what is read even then is nacked. Exports
+// that run are cut off and their outcome is ignored: they would keep the payloads in memory for as long as the backend is
+// away, beside all that is held by then. The caller has stopped deliveries; it may start them again afterwards.
+func (p *Pipeline) Surrender(ctx context.Context) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waitLocked(ctx, func() bool { return p.busy == 0 })
+	p.endSession()
+	p.session, p.endSession = context.WithCancel(context.Background())
+	return p.releaseLocked()
+}
+
 // Release nacks everything that is still held, so that another worker has it at once, and returns how many messages that
 // were. Run must have returned, and nothing may be delivered any more.
 func (p *Pipeline) Release() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.releaseLocked()
+}
+
+func (p *Pipeline) releaseLocked() int {
 	n := len(p.messages)
 	for _, m := range p.messages {
-		p.giveBackLocked(m, 0)
-	}
-	for i := range p.outbox {
-		p.outbox[i].resume()
-		for p.takeLocked(&p.outbox[i], 0) != nil { // only what was given back is there: this books it
-		}
+		p.giveBackLocked(m, 0) // the last one clears the outboxes, too
 	}
 	for {
 		select {

@@ -19,14 +19,11 @@ import (
 
 	"cloud.google.com/go/pubsub/v2"
 	pubsubapi "cloud.google.com/go/pubsub/v2/apiv1"
-	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 	gax "github.com/googleapis/gax-go/v2"
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
 )
 
 // Config says which Pub/Sub to talk to.
@@ -90,67 +87,6 @@ func dialOptions(endpoint string) []option.ClientOption {
 func (c *Client) Close() error {
 	if err := c.pubsub.Close(); err != nil {
 		return fmt.Errorf("close pubsub client of project %s: %w", c.project, err)
-	}
-	return nil
-}
-
-// CreateTopic makes the topic unless it exists. It is meant for emulators; real topics are Terraform's.
-func (c *Client) CreateTopic(ctx context.Context, topic string) error {
-	name := c.path("topics", topic)
-	_, err := c.pubsub.TopicAdminClient.CreateTopic(ctx, &pubsubpb.Topic{Name: name})
-	if err != nil && status.Code(err) != codes.AlreadyExists {
-		return fmt.Errorf("create topic %s: %w", name, err)
-	}
-	return nil
-}
-
-// SubscriptionConfig describes a pull subscription to create.
-type SubscriptionConfig struct {
-	// Subscription and Topic are ids in the client's project, or full resource names. Required.
-	Subscription, Topic string
-	// AckDeadline is the lease of a plain Pull, whole seconds, 10 s to 600 s. Streams bring their own. Default 10 s.
-	AckDeadline time.Duration
-	// Ordered delivers the messages of one ordering key in order. Default false.
-	Ordered bool
-	// Filter over attributes, as Pub/Sub defines it, at most 256 bytes. Default "": everything.
-	Filter string
-	// DeadLetterTopic gets messages after MaxDeliveryAttempts. Default "": none.
-	DeadLetterTopic string
-	// MaxDeliveryAttempts is 5 to 100. Default 100, because a rollout that hands back everything counts as an attempt.
-	MaxDeliveryAttempts int
-}
-
-func (cfg SubscriptionConfig) withDefaults() SubscriptionConfig {
-	if cfg.AckDeadline == 0 {
-		cfg.AckDeadline = minLease
-	}
-	if cfg.MaxDeliveryAttempts == 0 {
-		cfg.MaxDeliveryAttempts = 100
-	}
-	return cfg
-}
-
-// CreateSubscription makes the subscription unless it exists; one that exists is left as it is. It never expires and
-// has no retry policy, which would delay the redelivery of expired leases as well. It is meant for emulators.
-func (c *Client) CreateSubscription(ctx context.Context, cfg SubscriptionConfig) error {
-	cfg = cfg.withDefaults()
-	sub := &pubsubpb.Subscription{
-		Name:                  c.path("subscriptions", cfg.Subscription),
-		Topic:                 c.path("topics", cfg.Topic),
-		AckDeadlineSeconds:    wholeSeconds(cfg.AckDeadline),
-		EnableMessageOrdering: cfg.Ordered,
-		Filter:                cfg.Filter,
-		ExpirationPolicy:      &pubsubpb.ExpirationPolicy{},
-	}
-	if cfg.DeadLetterTopic != "" {
-		sub.DeadLetterPolicy = &pubsubpb.DeadLetterPolicy{
-			DeadLetterTopic:     c.path("topics", cfg.DeadLetterTopic),
-			MaxDeliveryAttempts: int32(cfg.MaxDeliveryAttempts),
-		}
-	}
-	_, err := c.pull.CreateSubscription(ctx, sub)
-	if err != nil && status.Code(err) != codes.AlreadyExists {
-		return fmt.Errorf("create subscription %s: %w", sub.Name, err)
 	}
 	return nil
 }

@@ -29,7 +29,8 @@ const (
 
 var errSilent = errors.New("server does not answer pings")
 
-// pull keeps one stream open until pulling stops. It returns an error only if no stream has ever lived.
+// pull keeps one stream open until pulling stops. It returns an error only if no stream has ever lived, or the
+// subscription vanished where that is expected.
 func (s *Subscriber) pull(ctx context.Context, handle func(*Message)) error {
 	newPause := func() *backoff.ExponentialBackOff {
 		return &backoff.ExponentialBackOff{
@@ -46,7 +47,7 @@ func (s *Subscriber) pull(ctx context.Context, handle func(*Message)) error {
 			s.proven.Store(true)
 			pause = newPause()
 		}
-		if refused(err) && !s.proven.Load() {
+		if refused(err) && !s.proven.Load() || s.mayVanish && gone(err) {
 			return fmt.Errorf("pull from %s: %w", s.name, err)
 		}
 		if s.cfg.Broken != nil {
@@ -80,6 +81,11 @@ func refused(err error) bool {
 		return true
 	}
 	return false
+}
+
+// gone tells that the subscription was deleted, or detached from its topic.
+func gone(err error) bool {
+	return status.Code(err) == codes.NotFound || status.Code(err) == codes.FailedPrecondition
 }
 
 // stream is one StreamingPull call. Its keeper sends, its reader receives.

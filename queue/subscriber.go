@@ -23,6 +23,8 @@ type Subscriber struct {
 	client   *pubsubapi.SubscriptionAdminClient
 	log      *slog.Logger
 	leases   *leases
+	// mayVanish ends Run when the subscription is gone, even after a stream has lived.
+	mayVanish bool
 
 	started    atomic.Bool
 	proven     atomic.Bool // a stream has lived: from now on every error is worth a reconnect

@@ -24,6 +24,8 @@ type compiler struct {
 	d     *strictyaml.Decoder
 	set   *Policies
 	names map[string]string // name → path of its first use
+
+	limits int // how many were compiled
 }
 
 // policyType is one value of `type`: how its settings, the block named like the type, become a condition.
@@ -33,11 +35,11 @@ type policyType struct {
 }
 
 // unsupportedTypes are the collector's types that are not built.
-var unsupportedTypes = []string{"rate_limiting", "bytes_limiting", "trace_state", "trace_flags", "ottl_condition", "composite"}
+var unsupportedTypes = []string{"bytes_limiting", "trace_state", "trace_flags", "ottl_condition", "composite"}
 
 var supportedTypes = []string{
 	"always_sample", "latency", "status_code", "probabilistic", "string_attribute", "numeric_attribute",
-	"boolean_attribute", "span_count", "and", "not", "drop",
+	"boolean_attribute", "span_count", "rate_limiting", "and", "not", "drop",
 }
 
 var allTypes = slices.Concat(supportedTypes, unsupportedTypes)
@@ -59,6 +61,8 @@ func typeNamed(name string) policyType {
 		return policyType{inNot, (*compiler).booleanAttribute}
 	case "span_count":
 		return policyType{inNot, (*compiler).spanCount}
+	case "rate_limiting":
+		return policyType{inNot, (*compiler).rateLimiting}
 	case "not":
 		return policyType{inGroup, (*compiler).not}
 	case "and":
@@ -86,12 +90,15 @@ func (c *compiler) top(n *yaml.Node, path string) {
 	if when == nil {
 		return
 	}
+	if misplaced(when, kind == "drop") {
+		c.d.Faultf(path, "rate_limiting says what is kept: it cannot be a part of not, or of drop but in a not")
+	}
 	c.set.names = append(c.set.names, name)
 	if kind == "drop" {
-		c.set.drops = append(c.set.drops, policy{name, when})
+		c.set.drops = append(c.set.drops, policy{name: name, when: when})
 		return
 	}
-	c.set.keeps = append(c.set.keeps, policy{name, when})
+	c.set.keeps = append(c.set.keeps, policy{name: name, when: when})
 }
 
 // policy compiles the policy at n; when is nil after a fault.

@@ -1,45 +1,65 @@
 package sampler
 
 import (
+	"encoding/binary"
+	"math"
 	"sync"
-
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"tailweir/otlp"
 )
 
 // History remembers the decisions of the most recently used traces, so that late spans and redelivered messages follow
-// them. Safe for concurrent use.
+// them: at least the size/2 used last, and at most size. Safe for concurrent use.
+//
+// It is two generations of maps without pointers, which the garbage collector does not look into: when the young one holds
+// half of size it becomes the old one, and the old one is forgotten as a whole. A list in the order of use would forget
+// exactly, at four times the memory and time for each entry. That memory is kept for the next generation.
 type History struct {
-	mu  sync.Mutex
-	lru *simplelru.LRU[otlp.TraceID, Decision]
+	mu         sync.Mutex
+	half       int
+	young, old map[otlp.TraceID]verdict
+	twice      int      // how many are in both
+	names      []string // of policies, by number; at most mostNames
+	numbers    map[string]uint16
 }
 
-// NewHistory returns a history of at most size traces; less than one is one. An entry takes about 150 B.
+const mostNames = math.MaxUint16 + 1
+
+// verdict is a Decision as bytes, so that an entry of a map needs no padding: 8 of threshold and keep, 2 of the number of
+// the policy's name.
+type verdict [10]byte
+
+const keepBit = 1 << 63 // beside a threshold, which has 56 bits
+
+// NewHistory returns a history of at most size traces, 37 to 56 B each; less than two is two.
 func NewHistory(size int) *History {
-	lru, err := simplelru.NewLRU[otlp.TraceID, Decision](max(size, 1), nil)
-	if err != nil {
-		panic(err) // only for a size below one
+	return &History{
+		half:  max(size/2, 1),
+		young: map[otlp.TraceID]verdict{}, old: map[otlp.TraceID]verdict{},
+		names: []string{""}, numbers: map[string]uint16{"": 0},
 	}
-	return &History{lru: lru}
 }
 
 // Get is the decision on id, if it is remembered, and marks it as used.
 func (h *History) Get(id otlp.TraceID) (Decision, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.lru.Get(id)
+	v, known := h.useLocked(id)
+	if !known {
+		return Decision{}, false
+	}
+	return h.unpackLocked(v), true
 }
 
 // Put remembers d for id unless a decision on id is remembered already: the first one stands. It reports whether d was
-// the first. The least recently used trace is forgotten when the history is full.
+// the first. After 65,535 names of policies, decisions of further ones are remembered without the name.
 func (h *History) Put(id otlp.TraceID, d Decision) (first bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, decided := h.lru.Get(id); decided {
+	if _, decided := h.useLocked(id); decided {
 		return false
 	}
-	h.lru.Add(id, d)
+	h.addLocked(id, h.packLocked(d))
 	return true
 }
 
@@ -47,5 +67,48 @@ func (h *History) Put(id otlp.TraceID, d Decision) (first bool) {
 func (h *History) Len() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.lru.Len()
+	return len(h.young) + len(h.old) - h.twice
+}
+
+func (h *History) useLocked(id otlp.TraceID) (v verdict, known bool) {
+	if v, known = h.young[id]; known {
+		return v, true
+	}
+	if v, known = h.old[id]; known && h.addLocked(id, v) {
+		h.twice++
+	}
+	return v, known
+}
+
+// addLocked reports whether id went into the generation that was young before.
+func (h *History) addLocked(id otlp.TraceID, v verdict) bool {
+	full := len(h.young) >= h.half
+	if full {
+		h.young, h.old, h.twice = h.old, h.young, 0
+		clear(h.young)
+	}
+	h.young[id] = v
+	return !full
+}
+
+func (h *History) packLocked(d Decision) verdict {
+	number, known := h.numbers[d.Policy]
+	if !known && len(h.names) < mostNames {
+		number = uint16(len(h.names))
+		h.names = append(h.names, d.Policy)
+		h.numbers[d.Policy] = number
+	}
+	bits := d.Threshold
+	if d.Keep {
+		bits |= keepBit
+	}
+	var v verdict
+	binary.LittleEndian.PutUint64(v[:8], bits)
+	binary.LittleEndian.PutUint16(v[8:], number)
+	return v
+}
+
+func (h *History) unpackLocked(v verdict) Decision {
+	bits := binary.LittleEndian.Uint64(v[:8])
+	return Decision{Keep: bits&keepBit != 0, Policy: h.names[binary.LittleEndian.Uint16(v[8:])], Threshold: bits &^ keepBit}
 }

@@ -109,11 +109,18 @@ func compile(d *strictyaml.Decoder, list *yaml.Node, path string) (*Policies, er
 	if c.set.leaves.overflow() {
 		d.Faultf(path, "%d distinct conditions on spans, want at most %d", len(c.set.leaves.numbers), maxLeaves)
 	}
+	if c.limits > mostLimits {
+		d.Faultf(path, "%d policies of type rate_limiting, want at most %d", c.limits, mostLimits)
+	}
 	if len(c.set.keeps) == 0 && len(items) > 0 {
 		d.Warnf(path, "only drop policies: no trace is ever kept")
 	}
 	if err := d.Err(); err != nil {
 		return nil, err
+	}
+	if c.set.source = source(items); len(c.set.source) > maxSource {
+		d.Faultf(path, "is longer than %d bytes with its aliases written out", maxSource)
+		return nil, d.Err()
 	}
 	c.set.warnings = d.Warnings()
 	c.set.seal()

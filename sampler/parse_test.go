@@ -72,6 +72,7 @@ tail_sampling:
     - {name: routes, type: string_attribute, string_attribute: {key: http.url, values: [\/health, /metrics.*], enabled_regex_matching: true, cache_max_size: 10, invert_match: true}}
     - {name: flag, type: boolean_attribute, boolean_attribute: {key: key4, value: true}}
     - {name: big, type: span_count, span_count: {min_spans: 2, max_spans: 20}}
+    - {name: limit, type: rate_limiting, rate_limiting: {spans_per_second: 35}}
     - name: both
       type: and
       and:
@@ -87,7 +88,7 @@ tail_sampling:
 
 func TestParseTakesTheCollectorsFile(t *testing.T) {
 	p := mustParse(t, collectorFile)
-	want := []string{"all", "slow", "sizes", "some", "bad", "words", "routes", "flag", "big", "both", "noise"}
+	want := []string{"all", "slow", "sizes", "some", "bad", "words", "routes", "flag", "big", "limit", "both", "noise"}
 	if diff := cmp.Diff(want, p.Names()); diff != "" {
 		t.Error(diff)
 	}
@@ -166,6 +167,7 @@ func TestWarnings(t *testing.T) {
 		one("type: drop, drop: {drop_sub_policy: [{type: always_sample}]}"):                                                          "only drop policies",
 		one("type: not, not: {not_sub_policy: {type: probabilistic, probabilistic: {sampling_percentage: 10}}}"):                     "inverts a probability",
 		one("type: drop, drop: {drop_sub_policy: [{type: probabilistic, probabilistic: {sampling_percentage: 50}}]}"):                "drops by probability",
+		one("type: rate_limiting, rate_limiting: {spans_per_second: 5, burst_capacity: 10}"):                                         "has no effect",
 		one("type: probabilistic, probabilistic: {sampling_percentage: 50, hash_salt: x}"):                                           "has no effect",
 		"tail_sampling: {sampling_strategy: span-ingest, policies: [{name: a, type: always_sample}]}":                                "has no effect",
 		"tail_sampling: {decision_cache: {sampled_cache_size: 10}, policies: [{name: a, type: always_sample}]}":                      "has no effect",
@@ -194,6 +196,9 @@ func TestHashIsOfTheCanonicalForm(t *testing.T) {
 		one("type: string_attribute, string_attribute: {key: k, values: [a, b], enabled_regex_matching: true}"),
 		strings.Replace(base, "name: p", "name: q", 1),
 		one("type: drop, drop: {drop_sub_policy: [{type: string_attribute, string_attribute: {key: k, values: [a, b]}}]}"),
+	}
+	if a, b := mustParse(t, limited), mustParse(t, strings.Replace(limited, "spans_per_second: 5", "spans_per_second: 6", 1)); a.Hash() == b.Hash() {
+		t.Error("same hash for another limit")
 	}
 	want := mustParse(t, base).Hash()
 	for _, s := range same {
@@ -225,7 +230,8 @@ func FuzzParse(f *testing.F) {
 		f.Add(src)
 	}
 	for _, s := range []string{collectorFile, one("type: always_sample"), "policies: &p [*p]", "policies: [&a {name: x, type: and, and: {and_sub_policy: [*a]}}]",
-		one("type: not, not: &n {not_sub_policy: {type: not, not: *n}}"), "tail_sampling: &t {<<: *t}"} {
+		one("type: not, not: &n {not_sub_policy: {type: not, not: *n}}"), "tail_sampling: &t {<<: *t}",
+		one("type: drop, drop: {drop_sub_policy: [{type: not, not: {not_sub_policy: {type: rate_limiting, rate_limiting: {spans_per_second: 7}}}}]}"), one("type: always_sample, always_sample: &a [*a]")} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, src []byte) {
@@ -236,13 +242,14 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
+		checkSource(t, p)
 		again, err := Parse("f", src)
 		if err != nil || again.Hash() != p.Hash() || len(p.Names()) == 0 {
 			t.Errorf("a second Parse differs: %v", err)
 		}
 		p.NewObserver()
 		facts := Facts{Spans: 3, Start: 1, End: 5e9, Bits: [2]uint64{0x5555, 1}}
-		d := p.Decide(otlp.TraceID{15: 1}, &facts)
+		d := p.NewDecider().Decide(otlp.TraceID{15: 1}, &facts, 1)
 		if d.Keep && (d.Policy == "" && len(p.Names()[0]) > 0 || d.Threshold >= never) {
 			t.Errorf("decision %+v, want a named policy and a threshold below 2^56", d)
 		}

@@ -198,6 +198,8 @@ func TestFragmentsDecideAsTheWhole(t *testing.T) {
 	for round := range 600 {
 		doc, plain := randomPolicies(rng)
 		p := mustParse(t, doc)
+		checkSource(t, p)
+		decider := p.NewDecider()
 		samples := randomSamples(rng, 4, 1+rng.IntN(24))
 		whole := observe(t, p.NewObserver(), otlp.Traces, encode(t, samples))
 		parts := observeInFragments(t, rng, p, samples)
@@ -210,6 +212,9 @@ func TestFragmentsDecideAsTheWhole(t *testing.T) {
 				t.Fatalf("round %d: trace %s: facts of fragments %+v, of the whole %+v\n%s", round, id, got, want, doc)
 			}
 			d := p.Decide(id, &got)
+			if again := decider.Decide(id, &got, rng.Int64()); again != d {
+				t.Fatalf("round %d: trace %s: a Decider without limiters says %+v, Decide %+v", round, id, again, d)
+			}
 			keep, policy := plain(ofTrace(samples, id))
 			verdicts[keep]++
 			if d.Keep != keep || d.Policy != policy {

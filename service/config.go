@@ -29,6 +29,8 @@ type Config struct {
 	Exporters []ExporterConfig `yaml:"exporters"`
 	Console   ConsoleConfig    `yaml:"console"`
 	Shutdown  time.Duration    `yaml:"shutdown"`
+	Fleet     FleetMode        `yaml:"fleet"`
+	Timing    FleetTiming      `yaml:"fleet_timing"`
 
 	// Emulator is host:port of an emulator or embedded broker instead of Google's Pub/Sub.
 	Emulator string `yaml:"-"`
@@ -41,6 +43,10 @@ type QueueConfig struct {
 	Topic        string `yaml:"topic"`
 	Subscription string `yaml:"subscription"`
 	DeadLetters  string `yaml:"dead_letter_topic"`
+	Facts        string `yaml:"facts_topic"`
+	Sequencer    string `yaml:"facts_subscription"`
+	Log          string `yaml:"log_topic"`
+	LogPrefix    string `yaml:"log_prefix"` // of the workers' own subscriptions on the log; the worker's name follows
 }
 
 // IngestConfig is what the ingest takes in.
@@ -59,6 +65,7 @@ type WindowConfig struct {
 	Settle     time.Duration   `yaml:"settle"`
 	Idle       time.Duration   `yaml:"idle"`
 	MaxAge     time.Duration   `yaml:"max_age"`
+	MaxHold    time.Duration   `yaml:"max_hold"`
 	Slack      time.Duration   `yaml:"slack"`
 	StartDelay time.Duration   `yaml:"start_delay"`
 	MaxTraces  int             `yaml:"max_traces"`
@@ -144,7 +151,10 @@ type ConsoleConfig struct {
 func Default() Config {
 	w := buffer.Config{}.Defaults()
 	return Config{
-		Queue: QueueConfig{Topic: "tailweir-payloads", Subscription: "tailweir-payloads-worker", DeadLetters: "tailweir-deadletters"},
+		Queue: QueueConfig{
+			Topic: "tailweir-payloads", Subscription: "tailweir-payloads-worker", DeadLetters: "tailweir-deadletters",
+			Facts: "tailweir-facts", Sequencer: "tailweir-facts-sequencer", Log: "tailweir-log", LogPrefix: "tailweir-log-",
+		},
 		Ingest: IngestConfig{
 			Listen: []string{":4318"}, MaxBody: 20_000_000, MaxInflated: 64 << 20,
 			MaxRequests: 1000, MaxInFlight: 256 << 20, PublishTimeout: 8 * time.Second,
@@ -157,6 +167,8 @@ func Default() Config {
 		Logs:     LogsConfig{Keep: "all"},
 		Console:  ConsoleConfig{Listen: "localhost:8080", MaxBytes: 64 << 20},
 		Shutdown: 8 * time.Second,
+		Fleet:    FleetPubSub,
+		Timing:   defaultTiming(),
 		Compiled: sampler.Default(),
 	}
 }
@@ -184,6 +196,10 @@ func Load(getenv func(string) string) (Config, error) {
 	set("TAILWEIR_TOPIC", &cfg.Queue.Topic)
 	set("TAILWEIR_SUBSCRIPTION", &cfg.Queue.Subscription)
 	set("TAILWEIR_DEAD_LETTER_TOPIC", &cfg.Queue.DeadLetters)
+	set("TAILWEIR_FACTS_TOPIC", &cfg.Queue.Facts)
+	set("TAILWEIR_FACTS_SUBSCRIPTION", &cfg.Queue.Sequencer)
+	set("TAILWEIR_LOG_TOPIC", &cfg.Queue.Log)
+	set("TAILWEIR_LOG_PREFIX", &cfg.Queue.LogPrefix)
 	set("TAILWEIR_CONSOLE", &cfg.Console.Listen)
 	if port := getenv("PORT"); port != "" {
 		cfg.Ingest.Listen = []string{":" + port}
@@ -233,6 +249,7 @@ func (c *Config) check(d *strictyaml.Decoder) {
 	if least := c.Hold.Lease + 2*time.Second; c.Window.StartDelay != 0 && c.Window.StartDelay < least {
 		d.Faultf("window.start_delay", "%v is too short for the lease: want %v at least, hold.lease and 2s, so that the messages of a killed worker are back", c.Window.StartDelay, least)
 	}
+	c.Timing.check(d, c.Hold.Lease)
 	within(d, "shutdown", c.Shutdown, 0, time.Hour)
 	within(d, "ingest.max_body", c.Ingest.MaxBody, 1, 1<<30)
 	within(d, "ingest.max_inflated", c.Ingest.MaxInflated, c.Ingest.MaxBody, 1<<30)
@@ -273,7 +290,7 @@ func (e ExporterConfig) check(d *strictyaml.Decoder, path string) {
 // WindowConfig returns the settings of the window.
 func (c *Config) WindowConfig() buffer.Config {
 	return buffer.Config{
-		Settle: c.Window.Settle, Idle: c.Window.Idle, MaxAge: c.Window.MaxAge,
+		Settle: c.Window.Settle, Idle: c.Window.Idle, MaxAge: c.Window.MaxAge, MaxHold: c.Window.MaxHold,
 		MaxTraces: c.Window.MaxTraces, MaxBytes: int64(c.Window.MaxBytes),
 	}
 }

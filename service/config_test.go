@@ -29,6 +29,8 @@ hold:
   max_bytes: 10KiB
 logs:
   keep: some
+fleet: on
+fleet_timing: {death: 9s, gap: 3s, fence: 8s, replay: 10s}
 exporters:
 - type: file
 - type: otlp
@@ -47,10 +49,15 @@ policies:
 		`worker.yaml:5:3: window.sttle: unknown key, did you mean "settle"?`,
 		`worker.yaml:7:14: hold.max_bytes: 10KiB is out of bounds, want 1MiB to`,
 		`worker.yaml:9:9: logs.keep: `,
-		`worker.yaml:11:3: exporters[0]: a file exporter needs dir`,
-		`worker.yaml:12:3: exporters[1]: an otlp exporter needs endpoint`,
-		`worker.yaml:13:8: exporters[1].dir: belongs to a file exporter`,
-		`worker.yaml:14:21: exporters[1].signals[1]: `,
+		`worker.yaml:10:8: fleet: `,
+		`worker.yaml:11:23: fleet_timing.death: 9s is too short for the lease: want 12s`,
+		`worker.yaml:11:32: fleet_timing.gap: gap (3s) must be more than open (2s)`,
+		`worker.yaml:11:43: fleet_timing.fence: fence (8s) must be less than death (9s) - open (2s)`,
+		`worker.yaml:11:55: fleet_timing.replay: 10s is out of bounds, want 1m0s to`,
+		`worker.yaml:13:3: exporters[0]: a file exporter needs dir`,
+		`worker.yaml:14:3: exporters[1]: an otlp exporter needs endpoint`,
+		`worker.yaml:15:8: exporters[1].dir: belongs to a file exporter`,
+		`worker.yaml:16:21: exporters[1].signals[1]: `,
 		`worker.yaml:4:16: window.start_delay: 5s is too short for the lease: want 12s`,
 		`did you mean "threshold_ms"?`,
 	} {
@@ -67,13 +74,15 @@ func TestLoadPrefersTheEnvironment(t *testing.T) {
 	}
 	env := map[string]string{
 		"TAILWEIR_CONFIG": file, "TAILWEIR_TOPIC": "t2", "PORT": "9000", "PUBSUB_EMULATOR_HOST": "localhost:1",
+		"TAILWEIR_FACTS_TOPIC": "f2", "TAILWEIR_FACTS_SUBSCRIPTION": "fs2", "TAILWEIR_LOG_TOPIC": "l2", "TAILWEIR_LOG_PREFIX": "l2-",
 	}
 	cfg, err := Load(func(k string) string { return env[k] })
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := []string{cfg.Project, cfg.Queue.Topic, cfg.Queue.Subscription, cfg.Ingest.Listen[0], cfg.Emulator, string(cfg.Exporters[0].Type)}
-	if want := []string{"from-file", "t2", "s1", ":9000", "localhost:1", "file"}; !slices.Equal(got, want) {
+	got = append(got, cfg.Queue.Facts, cfg.Queue.Sequencer, cfg.Queue.Log, cfg.Queue.LogPrefix)
+	if want := []string{"from-file", "t2", "s1", ":9000", "localhost:1", "file", "f2", "fs2", "l2", "l2-"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	delete(env, "TAILWEIR_CONFIG")

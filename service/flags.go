@@ -22,8 +22,8 @@ type Process struct {
 // Begin reads the command line and the configuration of ingest or worker and opens the client; with --create it makes
 // topics and subscriptions. Asking for help prints about and returns flag.ErrHelp, which Main takes for success; what is the user's
 // to mend is a UsageError.
-func Begin(ctx context.Context, name, about string, args []string, getenv func(string) string) (p Process, err error) {
-	create, err := flags(name, about+" Settings come from the environment and the file that TAILWEIR_CONFIG names: docs/settings.md.", args, os.Stdout)
+func Begin(ctx context.Context, c Command, args []string, getenv func(string) string) (p Process, err error) {
+	create, err := c.flags(args, os.Stdout)
 	if err != nil {
 		return p, err
 	}
@@ -45,19 +45,37 @@ func Begin(ctx context.Context, name, about string, args []string, getenv func(s
 	return p, nil
 }
 
-// flags parses the command line, whose only flag is --create. Whatever is wrong is a UsageError of one line.
-func flags(name, about string, args []string, out io.Writer) (create bool, err error) {
-	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+// Command is what the command line of a process takes beside --create.
+type Command struct {
+	Name, About string
+	Switches    []Switch
+}
+
+// Switch is a flag without a value.
+type Switch struct {
+	Name, About string
+	On          *bool
+}
+
+// flags parses the command line. Whatever is wrong is a UsageError of one line.
+func (c Command) flags(args []string, out io.Writer) (create bool, err error) {
+	all := append([]Switch{{"create", "make topics and subscriptions first; for emulators only", &create}}, c.Switches...)
+	flags := flag.NewFlagSet(c.Name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	flags.BoolVar(&create, "create", false, "")
+	for _, s := range all {
+		flags.BoolVar(s.On, s.Name, false, "")
+	}
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintf(out, "usage: %s [--create]\n\n%s\n\n  --create   make topics and subscriptions first; for emulators only\n", name, about)
+		fmt.Fprintf(out, "usage: %s [flags]\n\n%s Settings come from the environment and the file that TAILWEIR_CONFIG names: docs/settings.md.\n\n", c.Name, c.About)
+		for _, s := range all {
+			fmt.Fprintf(out, "  --%-18s %s\n", s.Name, s.About)
+		}
 		return false, err
 	case err != nil:
-		return false, &UsageError{fmt.Errorf("%w; %s --help says more", err, name)}
+		return false, &UsageError{fmt.Errorf("%w; %s --help says more", err, c.Name)}
 	case flags.NArg() > 0:
-		return false, &UsageError{fmt.Errorf("unexpected argument %q; %s --help says more", flags.Arg(0), name)}
+		return false, &UsageError{fmt.Errorf("unexpected argument %q; %s --help says more", flags.Arg(0), c.Name)}
 	}
 	return create, nil
 }

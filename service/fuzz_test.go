@@ -13,7 +13,9 @@ import (
 var faultLine = regexp.MustCompile(`^f\.yaml:[1-9][0-9]*:[1-9][0-9]*: \S`)
 
 const workerFile = `project: shop
-queue: {topic: payloads, subscription: payloads-worker, dead_letter_topic: deadletters}
+queue: {topic: payloads, subscription: payloads-worker, dead_letter_topic: deadletters, log_topic: log, log_prefix: log-, facts_topic: facts, facts_subscription: facts-s}
+fleet: pubsub
+fleet_timing: {death: 14s, gap: 7s, open: 3s, delta: 1500ms, fence: 5s, replay: 20m}
 ingest:
   listen: [":4318", "localhost:4317"]
   max_body: 20 MB
@@ -80,6 +82,9 @@ func checkConfig(t *testing.T, src []byte) {
 	}
 	if faults := cfg.WindowConfig().Validate(); len(faults) > 0 {
 		t.Errorf("an accepted window has faults: %q", faults)
+	}
+	if faults := cfg.Timing.Order().Validate(); len(faults) > 0 || cfg.Timing.Death < cfg.Hold.Lease+2*time.Second {
+		t.Errorf("an accepted fleet_timing %+v has faults: %q", cfg.Timing, faults)
 	}
 	if cfg.Compiled == nil || len(cfg.Compiled.Names()) == 0 {
 		t.Error("an accepted configuration has no policies")

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
+	"tailweir/fleet/member"
 	"tailweir/otlp"
 	"tailweir/pipeline"
 	"tailweir/receiver"
@@ -63,7 +64,7 @@ func (w *Worker) metrics() (http.Handler, error) {
 	hold := func(read func(pipeline.State) int64) func(func(int64, ...attribute.KeyValue)) {
 		return func(see func(int64, ...attribute.KeyValue)) { see(read(w.pipeline.State())) }
 	}
-	return handler, register(m, []instrument{
+	return handler, register(m, append(w.fleetInstruments(), []instrument{
 		{"tailweir.items", "{item}", "Spans, log records and traces by outcome; received is the sum of the others.", false, w.seeItems},
 		{"tailweir.policy.items", "{item}", "Spans, log records and traces by the policy that decided.", false, w.seePolicies},
 		{"tailweir.hold.messages", "{message}", "Messages held un-acked.", true, hold(func(s pipeline.State) int64 { return int64(s.Messages) })},
@@ -73,11 +74,12 @@ func (w *Worker) metrics() (http.Handler, error) {
 		{"tailweir.export.refused", "{item}", "Items that a backend refused by partial success without naming them.", false, hold(func(s pipeline.State) int64 { return s.Refused })},
 		{"tailweir.payloads.undecodable", "{message}", "Payloads dead-lettered because they could not be read.", false, hold(func(s pipeline.State) int64 { return s.Undecodable })},
 		{"tailweir.payloads.panics", "{message}", "Payloads that made the reader panic.", false, hold(func(s pipeline.State) int64 { return s.Panics })},
-		{"tailweir.window.traces", "{trace}", "Undecided traces in the window.", true, w.seeWindow},
-		{"tailweir.window.late", "{fact}", "Facts that came after their trace's deadline or decision.", false, func(see func(int64, ...attribute.KeyValue)) { see(w.solo.State().Late) }},
-		{"tailweir.window.lag", "ms", "How far the watermark is behind the newest publish time.", true, func(see func(int64, ...attribute.KeyValue)) { see(w.solo.State().Lag.Milliseconds()) }},
+		{"tailweir.window.traces", "{trace}", "Undecided traces in the window. A worker of a fleet shows the window only while it leads.", true, w.lead(func(l *member.Lead) int64 { return int64(l.Traces) })},
+		{"tailweir.window.late", "{fact}", "Facts that came after their trace's deadline or decision.", false, w.lead(func(l *member.Lead) int64 { return l.Late })},
+		{"tailweir.window.lag", "ms", "How far the watermark is behind the newest publish time; negative: not known yet.", true, w.lead(func(l *member.Lead) int64 { return l.Lag.Milliseconds() })},
+		{"tailweir.window.pressed", "{trace}", "Traces decided early: the window was full, or they waited for too long.", false, w.lead(func(l *member.Lead) int64 { return l.Pressed })},
 		{"tailweir.queue.messages", "{message}", "Messages by what became of them at the subscription.", false, w.seeQueue},
-	})
+	}...))
 }
 
 func (w *Worker) seeItems(see func(int64, ...attribute.KeyValue)) {
@@ -103,12 +105,17 @@ func seeCount(see func(int64, ...attribute.KeyValue), c pipeline.Count, labels .
 	}
 }
 
-func (w *Worker) seeWindow(see func(int64, ...attribute.KeyValue)) {
-	see(int64(w.solo.State().Traces))
+// lead reads the window of a worker that decides.
+func (w *Worker) lead(read func(*member.Lead) int64) func(func(int64, ...attribute.KeyValue)) {
+	return func(see func(int64, ...attribute.KeyValue)) {
+		if l := w.sequencer.State().Lead; l != nil {
+			see(read(l))
+		}
+	}
 }
 
 func (w *Worker) seeQueue(see func(int64, ...attribute.KeyValue)) {
-	s := w.subscriber.Stats()
+	s := w.holder.stats()
 	for what, n := range map[string]uint64{
 		"received": s.Received, "redelivered": s.Redelivered, "acked": s.Acked, "nacked": s.Nacked,
 		"handed_back": s.HandedBack, "ack_failed": s.FailedAcks, "return_failed": s.FailedReturns,

@@ -58,7 +58,7 @@ func CloudLog(w io.Writer) *slog.Logger {
 	}}))
 }
 
-// Create makes the topics and the subscription at an emulator. Against Google it is refused: there they are Terraform's,
+// Create makes the topics and the subscriptions at an emulator, the fleet's if there is one. Against Google it is refused: there they are Terraform's,
 // with retention, dead letters and permissions that a process should not be able to set.
 func Create(ctx context.Context, cfg Config, client *queue.Client) error {
 	if cfg.Emulator == "" {
@@ -79,5 +79,14 @@ func Create(ctx context.Context, cfg Config, client *queue.Client) error {
 			return err
 		}
 	}
-	return nil
+	if cfg.Fleet == FleetOff {
+		return nil
+	}
+	if err := client.CreateTopic(ctx, cfg.Queue.Facts); err != nil {
+		return err
+	}
+	if err := client.CreateRetainingTopic(ctx, cfg.Queue.Log, cfg.Timing.retention()); err != nil {
+		return err
+	}
+	return client.CreateSubscription(ctx, queue.SubscriptionConfig{Subscription: cfg.Queue.Sequencer, Topic: cfg.Queue.Facts})
 }

@@ -63,11 +63,12 @@ func newProcess(t *testing.T) *process {
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
-// testConfig decides in about a second and keeps traces with an error.
+// testConfig decides alone, in about a second, and keeps traces with an error.
 func testConfig(t *testing.T) Config {
 	t.Helper()
 	cfg := Default()
 	src := `project: test
+fleet: off
 window: {settle: 400ms, idle: 800ms, max_age: 3s, slack: 100ms, start_delay: 0s}
 shutdown: 2s
 policies:

@@ -1,10 +1,13 @@
 package service
 
 import (
+	"fmt"
 	"time"
 
 	"tailweir/buffer"
 	"tailweir/console"
+	"tailweir/fleet/member"
+	"tailweir/fleet/order"
 	"tailweir/otlp"
 	"tailweir/pipeline"
 )
@@ -13,15 +16,14 @@ import (
 type view struct{ w *Worker }
 
 func (v view) Stats() console.Stats {
-	p, s := v.w.pipeline.State(), v.w.solo.State()
+	p, s := v.w.pipeline.State(), v.w.sequencer.State()
 	st := console.Stats{
 		Received: counts(p.Received), Kept: counts(p.Kept), Dropped: counts(p.Dropped), DeadLettered: counts(p.DeadLettered),
 		Returned: counts(p.Returned), Duplicate: counts(p.Duplicate), InFlight: counts(p.InFlight),
-		ByPolicy: make(map[string]console.PolicyCounts, len(p.ByPolicy)),
-		Window: console.Window{
-			Traces: int64(s.Traces), Bytes: s.Bytes, MaxTraces: int64(s.MaxTraces), MaxBytes: s.MaxBytes, WatermarkLagMS: s.Lag.Milliseconds(),
-		},
-		Held:      console.Held{Messages: int64(p.Messages), Bytes: p.Bytes, MaxBytes: p.MaxBytes, Redelivered: int64(v.w.subscriber.Stats().Redelivered)},
+		ByPolicy:  make(map[string]console.PolicyCounts, len(p.ByPolicy)),
+		Window:    window(s.Lead),
+		Held:      console.Held{Messages: int64(p.Messages), Bytes: p.Bytes, MaxBytes: p.MaxBytes, Redelivered: int64(v.w.holder.stats().Redelivered)},
+		Fleet:     v.fleet(s),
 		Exporting: int64(p.Exporting), UptimeMS: time.Since(v.w.started).Milliseconds(), Ready: v.w.ready(),
 	}
 	for name, t := range p.ByPolicy {
@@ -30,16 +32,78 @@ func (v view) Stats() console.Stats {
 	return st
 }
 
+func window(l *member.Lead) console.Window {
+	if l == nil {
+		return console.Window{}
+	}
+	return console.Window{
+		Traces: int64(l.Traces), Bytes: l.Bytes, MaxTraces: int64(l.MaxTraces), MaxBytes: l.MaxBytes, WatermarkLagMS: l.Lag.Milliseconds(),
+	}
+}
+
+func (v view) fleet(s member.State) console.Fleet {
+	f := console.Fleet{Mode: string(v.w.cfg.Fleet)}
+	if v.w.cfg.Fleet == FleetOff {
+		return f
+	}
+	m := &console.FleetMember{
+		Name: s.Name, Phase: string(s.Phase), Leader: s.Leader, Term: s.Term, Seq: s.Seq, Epoch: s.Epoch,
+		Active: hash(s.Policy), Wanted: hash(s.Wanted), Leading: s.Lead != nil, Members: members(s), Anomalies: map[string]int64{},
+		LogRead: s.LogRead, LogBytes: s.LogBytes, EntriesSent: s.EntriesSent, FactsSent: s.FactsSent, FactsBytes: s.FactsBytes,
+		FragmentsSent: s.FragmentsSent, PublishFailed: s.PublishFailed, Decisions: s.Decisions, Streams: s.Restarts,
+		Fences: s.Fences, FencedMS: s.FencedFor.Milliseconds(), Claims: s.Claims, Terms: s.Terms, SteppedDown: s.SteppedDown,
+	}
+	if !s.Since.IsZero() {
+		m.LedMS = time.Since(s.Since).Milliseconds()
+	}
+	for kind, n := range s.Anomalies {
+		if n > 0 {
+			m.Anomalies[order.Kind(kind).String()] = n
+		}
+	}
+	if l := s.Lead; l != nil {
+		m.Gathered, m.Late, m.Reannounced, m.Pressed = l.Fragments, l.Late, l.Again, l.Pressed
+	}
+	f.FleetMember = m
+	return f
+}
+
+// hash is a policy set as logs and pages name it.
+func hash(h uint64) string { return fmt.Sprintf("%016x", h) }
+
+func members(s member.State) []console.Member {
+	known := map[string]member.Seat{}
+	if s.Lead != nil {
+		for _, h := range s.Lead.Holders {
+			known[h.Name] = h
+		}
+	}
+	all := []console.Member{}
+	for _, name := range s.Members {
+		m := console.Member{Name: name, BehindMS: -1}
+		if h, ok := known[name]; ok {
+			m.SilentMS, m.LagMS = h.Silent.Milliseconds(), h.Lag.Milliseconds()
+			if h.Newest > 0 {
+				m.BehindMS = max(0, s.Newest.Sub(h.Newest).Milliseconds())
+			}
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
 func counts(c pipeline.Count) console.Counts {
 	return console.Counts{Spans: c.Spans, Traces: c.Traces, Logs: c.Logs}
 }
 
 func (v view) Pending(limit int) []console.Pending {
-	state := v.w.solo.State()
-	mark := state.Newest.Add(-state.Lag)
+	state := v.w.sequencer.State()
+	if state.Lead == nil {
+		return nil
+	}
 	var out []console.Pending
-	for _, t := range v.w.solo.Next(limit) {
-		out = append(out, pending(t, mark))
+	for _, t := range v.w.sequencer.Next(limit) {
+		out = append(out, pending(t, state.Lead.Watermark))
 	}
 	return out
 }
@@ -67,8 +131,9 @@ func (v view) Trace(id otlp.TraceID) (console.Trace, bool) {
 	return console.Trace{Spans: t.Traces, Logs: t.Logs, Policy: t.Policy, Reason: t.Reason}, ok && len(t.Traces) > 0
 }
 
-// ready reports whether the worker can accept and decide: its hold is below its budget.
+// ready reports whether the worker can accept and its decisions come: its hold is below its budget, and it has its place in
+// the fleet.
 func (w *Worker) ready() bool {
-	p := w.pipeline.State()
-	return p.Bytes < p.MaxBytes
+	p, phase := w.pipeline.State(), w.sequencer.State().Phase
+	return p.Bytes < p.MaxBytes && (phase == member.Holding || phase == member.Leading)
 }

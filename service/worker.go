@@ -12,7 +12,6 @@ import (
 
 	"tailweir/console"
 	"tailweir/exporter"
-	"tailweir/fleet"
 	"tailweir/otlp"
 	"tailweir/pipeline"
 	"tailweir/queue"
@@ -34,15 +33,17 @@ type Worker struct {
 	cfg  Config
 	opts WorkerOptions
 
-	payloads   *queue.Publisher // for ticks
-	dead       *queue.Publisher
-	subscriber *queue.Subscriber
-	solo       *fleet.Solo
-	pipeline   *pipeline.Pipeline
-	exporters  []exporter.Exporter
-	kept       *exporter.Memory
-	console    *console.Console
-	started    time.Time
+	payloads  *queue.Publisher // for ticks
+	dead      *queue.Publisher
+	facts     *queue.Publisher // nil without a fleet
+	holder    *holder
+	sequencer sequencer
+	pipeline  *pipeline.Pipeline
+	exporters []exporter.Exporter
+	kept      *exporter.Memory
+	console   *console.Console
+	started   time.Time
+	failed    chan error // the first failure of a part that has no error of its own to return
 }
 
 // bytesPerMessage is the least that a held message is charged (pipeline's bookkeeping for an empty payload), so that
@@ -58,7 +59,7 @@ func NewWorker(cfg Config, opts WorkerOptions) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{cfg: cfg, opts: opts, started: time.Now(), kept: kept}
+	w := &Worker{cfg: cfg, opts: opts, started: time.Now(), kept: kept, failed: make(chan error, 1)}
 	taken := map[otlp.Signal]bool{}
 	for i, e := range cfg.Exporters {
 		x, err := openExporter(e, opts.Log)
@@ -85,28 +86,39 @@ func NewWorker(cfg Config, opts WorkerOptions) (*Worker, error) {
 	}
 	w.payloads = opts.Client.Publisher(cfg.Queue.Topic, queue.PublisherConfig{})
 	w.dead = opts.Client.Publisher(cfg.Queue.DeadLetters, queue.PublisherConfig{})
-	w.subscriber = opts.Client.Subscriber(cfg.Queue.Subscription, queue.SubscriberConfig{
-		Lease: cfg.Hold.Lease,
-		// The credit is out of the hold's reach: the hold hands messages back at 80 % of its budget and never waits for
-		// messages that it keeps from itself.
-		MaxMessages: int(cfg.Hold.MaxBytes)/bytesPerMessage + 1000, MaxBytes: 2 * int(cfg.Hold.MaxBytes),
-		Logger: opts.Log,
-		// What was on its way in a stream that broke comes again only when its lease has ended.
-		Broken: func() { w.solo.Hold() },
-	})
-	w.solo = fleet.NewSolo(fleet.SoloConfig{
-		Policies: cfg.Compiled, Window: cfg.WindowConfig(), Slack: cfg.Window.Slack, History: cfg.Window.History,
-		Delay: cfg.Window.StartDelay, Tick: w.tick,
-	})
+	w.sequencer = w.newSequencer()
 	w.pipeline = pipeline.New(pipeline.Config{
-		Policies: cfg.Compiled, Exporter: exporter.All(w.exporters...), Sequencer: w.solo, Dead: w.dead, Log: opts.Log,
+		Policies: cfg.Compiled, Exporter: exporter.All(w.exporters...), Sequencer: w.sequencer, Dead: w.dead, Log: opts.Log,
 		LogsKeep: pipeline.LogsKeep(cfg.Logs.Keep), MaxBytes: int64(cfg.Hold.MaxBytes), HandBack: cfg.Hold.HandBack,
 		History: cfg.Window.History, MaxInflated: int(cfg.Ingest.MaxInflated),
 	})
+	w.holder = &holder{Pipeline: w.pipeline, open: w.newSubscriber, fail: w.fail}
 	w.console = console.New(view{w}, console.Config{
 		Endpoints: opts.Endpoints, AllowRemote: cfg.Console.AllowRemote, AllowedHosts: cfg.Console.AllowedHosts, Metrics: metrics,
 	})
 	return w, nil
+}
+
+// newSubscriber returns the subscriber of the next session of pulling.
+func (w *Worker) newSubscriber() *queue.Subscriber {
+	hold := w.cfg.Hold
+	return w.opts.Client.Subscriber(w.cfg.Queue.Subscription, queue.SubscriberConfig{
+		Lease: hold.Lease,
+		// The credit is out of the hold's reach: the hold hands messages back at 80 % of its budget and never waits for
+		// messages that it keeps from itself.
+		MaxMessages: int(hold.MaxBytes)/bytesPerMessage + 1000, MaxBytes: 2 * int(hold.MaxBytes),
+		Logger: w.opts.Log,
+		// What was on its way in a stream that broke comes again only when its lease has ended.
+		Broken: w.sequencer.Hold,
+	})
+}
+
+// fail ends the worker with err, unless it ends already.
+func (w *Worker) fail(err error) {
+	select {
+	case w.failed <- err:
+	default:
+	}
 }
 
 func (c ExporterConfig) signals() []otlp.Signal {
@@ -149,9 +161,8 @@ type Summary struct {
 	Undone   bool // the grace ended before everything decided was exported
 }
 
-// Run works until ctx is done, then stops in the order of the data: pulling ends, decisions made are executed and
-// running exports finish within the grace, acks are flushed, the undecided are given back. It returns an error only when
-// a part failed.
+// Run works until ctx is done, then stops in the order of the data: pulling ends, what was decided is exported within the
+// grace, the fleet is told, the undecided are given back, acks are flushed. It returns an error only when a part failed.
 func (w *Worker) Run(ctx context.Context) (Summary, error) {
 	defer w.closePublishers()
 	leases, endLeases := context.WithCancel(context.WithoutCancel(ctx))
@@ -159,51 +170,66 @@ func (w *Worker) Run(ctx context.Context) (Summary, error) {
 	work, endWork := context.WithCancel(leases)
 	defer endWork()
 
-	failed := make(chan struct{})
 	parts, partsCtx := errgroup.WithContext(work)
-	context.AfterFunc(partsCtx, func() { close(failed) })
 	parts.Go(func() error { return w.pipeline.Run(partsCtx) })
-	deciding, endDeciding := context.WithCancel(partsCtx)
-	defer endDeciding()
-	parts.Go(func() error { return w.solo.Run(deciding, w.pipeline.Apply) })
 	if len(w.opts.Console) > 0 {
 		parts.Go(func() error { return w.console.Serve(partsCtx, w.opts.Console...) })
 	}
-	pull := make(chan error, 1)
+	parts.Go(func() error {
+		select {
+		case err := <-w.failed:
+			return err
+		case <-partsCtx.Done():
+			return nil
+		}
+	})
+	w.holder.leases = leases
+	w.holder.handle = func(m *queue.Message) { w.pipeline.Handle(partsCtx, delivery(m)) }
+	sequenced := make(chan struct{}) // closed when the sequencer has ended
 	go func() {
-		pull <- w.subscriber.Run(leases, func(m *queue.Message) { w.pipeline.Handle(partsCtx, delivery(m)) })
+		defer close(sequenced)
+		if err := w.sequencer.Run(partsCtx, w.holder); err != nil {
+			w.fail(err)
+		}
 	}()
 
-	var pullErr error
 	select {
 	case <-ctx.Done():
-	case <-failed:
-	case pullErr = <-pull:
-		pull <- nil
+	case <-partsCtx.Done():
 	}
-	var s Summary
-	w.subscriber.StopPulling()
-	if pullErr == nil {
-		s.Undone = !w.finish(partsCtx, endDeciding)
-	}
+	w.holder.stop()
+	s := Summary{Undone: !w.finish(partsCtx)}
 	endWork()
 	err := parts.Wait()
 	s.Messages = w.pipeline.Release()
 	endLeases()
-	err = errors.Join(pullErr, err, <-pull, w.closeExporters())
+	err = errors.Join(err, w.holder.close(), w.closeExporters())
+	<-sequenced // it may be ending its subscription on the log, for which nobody's payloads wait
 	s.Totals = w.pipeline.State().Totals
 	return s, err
 }
 
-// finish executes what is decided, within the grace, and decides no more; with Local it decides everything first.
-func (w *Worker) finish(ctx context.Context, endDeciding func()) bool {
-	grace, cancel := context.WithTimeout(ctx, w.cfg.Shutdown)
+// finish exports what is decided and takes leave of the fleet, within the grace. Decisions that come now are left to those
+// who get the payloads next; with Local there is nobody, and everything is decided.
+func (w *Worker) finish(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.Shutdown)
 	defer cancel()
 	if !w.opts.Local {
-		endDeciding()
-		return w.pipeline.Quiesce(grace)
+		w.holder.deafen()
 	}
-	return w.pipeline.Quiesce(grace) && w.solo.Drain(grace) == nil && w.pipeline.Quiesce(grace)
+	grace, cancel := context.WithTimeout(ctx, w.cfg.Shutdown-w.leaving())
+	defer cancel()
+	done := w.pipeline.Quiesce(grace)
+	w.sequencer.Leave(ctx)
+	return done && w.pipeline.Quiesce(ctx)
+}
+
+// leaving is the part of the grace that saying goodbye may take: facts, an entry of the log, and their answers.
+func (w *Worker) leaving() time.Duration {
+	if w.cfg.Fleet == FleetOff {
+		return 0
+	}
+	return min(2*time.Second, w.cfg.Shutdown/4)
 }
 
 func delivery(m *queue.Message) pipeline.Delivery {
@@ -213,6 +239,9 @@ func delivery(m *queue.Message) pipeline.Delivery {
 func (w *Worker) closePublishers() {
 	w.payloads.Close()
 	w.dead.Close()
+	if w.facts != nil {
+		w.facts.Close()
+	}
 }
 
 func (w *Worker) closeExporters() error {

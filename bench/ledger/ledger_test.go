@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -122,16 +124,6 @@ func find(s Sent, n uint32, want Verdict) Identity {
 	}
 }
 
-// neighbours is what changes when the traces before and after n are late: both verdicts are right for them.
-func (p *Proof) neighbours(s Sent, n uint32) {
-	p.Late = 2
-	for _, id := range []Identity{s.Plan(n - 1).Identity, s.Plan(n + 1).Identity} {
-		if id.Verdict(10) == Keep {
-			p.MustKeep--
-		}
-	}
-}
-
 func TestProve(t *testing.T) {
 	s := sent()
 	keep, drop := find(s, 100, Keep), find(s, 100, Drop)
@@ -151,18 +143,14 @@ func TestProve(t *testing.T) {
 			trace := keep.TraceID()
 			seen.AddSpan(trace[:], wireSpan(keep, 0), []byte("other bytes"))
 		}, want: func(p *Proof) { p.DuplicateSpans, p.Altered = 1, 1 }},
-		{name: "split and perhaps forgotten", skip: true, alter: func(seen *Seen, s *Sent) {
-			s.Gaps = []Gap{{Number: keep.Number, From: 10_000, To: 40_000}}
-			deliver(seen, keep, 0, 1, false)
-		}, want: func(p *Proof) { p.Late, p.Forgotten, p.MustKeep = 1, 1, p.MustKeep-1 }},
-		{name: "split before it can have been decided", skip: true, alter: func(seen *Seen, s *Sent) {
-			s.Gaps = []Gap{{Number: keep.Number, From: 19_000, To: 40_000}}
-			deliver(seen, keep, 0, 1, false)
-		}, want: func(p *Proof) { p.Late, p.Split, p.MustKeep = 1, 1, p.MustKeep-1 }},
-		{name: "gap of another trace", skip: true, alter: func(seen *Seen, s *Sent) {
-			s.Gaps = []Gap{{Number: keep.Number - 1, From: 10_000}, {Number: keep.Number + 1, From: 10_000}}
-			deliver(seen, keep, 0, 1, false)
-		}, want: func(p *Proof) { p.Split = 1; p.neighbours(s, keep.Number) }},
+		{name: "a part of one that had to be dropped", alter: func(seen *Seen, _ *Sent) { deliver(seen, drop, 0, 1, false) },
+			want: func(p *Proof) { p.Unexpected, p.Split = 1, 1 }},
+		{name: "kept, its records say", alter: func(seen *Seen, _ *Sent) { say(seen, keep, true) }},
+		{name: "dropped, its records say", alter: func(seen *Seen, _ *Sent) { say(seen, drop, false) }},
+		{name: "kept, one of its records says not", alter: func(seen *Seen, _ *Sent) { say(seen, keep, true, false) },
+			want: func(p *Proof) { p.Contradicted = 1 }},
+		{name: "dropped, one of its records says not", alter: func(seen *Seen, _ *Sent) { say(seen, drop, false, true) },
+			want: func(p *Proof) { p.Contradicted = 1 }},
 		{name: "unexpected", alter: func(seen *Seen, _ *Sent) { deliver(seen, drop, 0, drop.Spans, false) },
 			want: func(p *Proof) { p.Unexpected = 1 }},
 		{name: "invented", alter: func(seen *Seen, _ *Sent) { seen.AddSpan(make([]byte, 16), make([]byte, 8), nil) },
@@ -201,17 +189,56 @@ func TestProve(t *testing.T) {
 			if tt.want != nil {
 				tt.want(&want)
 			}
-			got := seen.Prove(s, Expect{Percent: 10, Forgot: []int64{5_000, 30_000}, Settle: 12_000})
-			ok := want.Lost+want.Split+want.Unexpected+want.Invented+want.Altered == 0
+			got := seen.Prove(s, Expect{Percent: 10})
+			ok := want.Lost+want.Split+want.Unexpected+want.Contradicted+want.Invented+want.Altered == 0
 			if got.OK() != ok {
 				t.Errorf("OK is %v, want %v", got.OK(), ok)
 			}
-			want.KeptSpans, want.KeptTraces, want.Examples = got.KeptSpans, got.KeptTraces, got.Examples
+			want.KeptSpans, want.KeptTraces, want.KeptRecords, want.DuplicateRecords, want.Examples =
+				got.KeptSpans, got.KeptTraces, got.KeptRecords, got.DuplicateRecords, got.Examples
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("proof (-want +got):\n%s", diff)
 			}
 		})
 	}
+}
+
+// say lets a record of the trace arrive once for each answer.
+func say(s *Seen, id Identity, answers ...bool) {
+	trace := id.TraceID()
+	for i := range id.Spans {
+		if HasRecord(id.High(), i) {
+			for _, kept := range answers {
+				s.AddRecord(trace[:], wireSpan(id, i), &kept)
+			}
+			return
+		}
+	}
+	panic("no span of the trace has a record")
+}
+
+// The latency of a trace ends when its last span arrives, and not with a repeat of it; late traces have none.
+func TestLatency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, seen := sent(), new(Seen)
+		s.Delayed, s.Ended = []uint32{1}, make([]int64, s.Traces)
+		for n := range uint32(101) {
+			id := s.Plan(n).Identity
+			deliver(seen, id, 0, id.Spans-1, false)
+			s.Ended[n] = time.Now().UnixMilli()
+			time.Sleep(time.Duration(n) * time.Millisecond)
+			deliver(seen, id, id.Spans-1, id.Spans, false)
+			time.Sleep(time.Second)
+			deliver(seen, id, 0, id.Spans, false)
+		}
+		id := s.Plan(500).Identity // never whole
+		s.Ended[500] = time.Now().UnixMilli()
+		deliver(seen, id, 1, id.Spans, false)
+		want := Latency{Traces: 100, P50: 51, P99: 100, Max: 100}
+		if diff := cmp.Diff(want, seen.Prove(s, Expect{Percent: 10}).Latency); diff != "" {
+			t.Errorf("latency (-want +got):\n%s", diff)
+		}
+	})
 }
 
 func TestLogRecordsAreProved(t *testing.T) {

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"cmp"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -15,33 +14,17 @@ type Sent struct {
 	Logs       bool     `json:"logs"`       // log records were sent too
 	Acked      int      `json:"acked"`      // spans acknowledged
 	Incomplete []uint32 `json:"incomplete"` // traces with an item that was never acknowledged; ascending
-	Delayed    []uint32 `json:"delayed"`    // traces whose deciding span was acknowledged too late to bind the decision; ascending
-	Gaps       []Gap    `json:"gaps"`       // traces that may have been decided between two of their items; by number
-}
-
-// Gap is a time in which a trace may have been decided, since its next item came so much later. A trace may have several.
-type Gap struct {
-	Number uint32 `json:"number"`
-	From   int64  `json:"from"` // unix ms: the last item before was not published earlier
-	To     int64  `json:"to"`   // unix ms: the next item was published by then
+	Delayed    []uint32 `json:"delayed"`    // traces that may have been decided before their deciding span came; ascending
+	Ended      []int64  `json:"ended"`      // by trace: unix ms when its last span was sent; nil: not known
 }
 
 // Expect is what the pipeline was told to do.
 type Expect struct {
 	Percent  float64 `json:"percent"`   // of traces that are neither in error nor slow
 	LogsWith bool    `json:"logs_with"` // logs share the fate of their trace; otherwise all are kept
-
-	Forgot []int64 `json:"forgot"`    // unix ms: when workers ended that took their decisions with them
-	Settle int64   `json:"settle_ms"` // no trace is decided earlier than this after its last item
 }
 
-// forgotten says whether a decision made in the gap may have been forgotten before the trace's next item came: that item
-// was then decided by itself, and the trace may have arrived in part.
-func (e Expect) forgotten(g Gap) bool {
-	return slices.ContainsFunc(e.Forgot, func(at int64) bool { return at >= g.From+e.Settle })
-}
-
-// Proof is the result of the join. Lost, Split, Unexpected, Invented, Altered and LostRecords
+// Proof is the result of the join. Lost, Split, Unexpected, Contradicted, Invented, Altered and LostRecords
 // must be 0; everything else informs.
 type Proof struct {
 	Acked      int `json:"acked"`      // spans
@@ -50,8 +33,11 @@ type Proof struct {
 	Lost       int `json:"lost"`       // of MustKeep: not one span arrived
 	Split      int `json:"split"`      // some spans of a wholly acknowledged trace arrived, others not
 	Unexpected int `json:"unexpected"` // traces that had to be dropped, but arrived
-	Invented   int `json:"invented"`   // items with ids that the load did not make
-	Altered    int `json:"altered"`    // spans that arrived again with other bytes
+	// Contradicted are traces of which a log record says that they were kept, or dropped, and what became of them says otherwise.
+	Contradicted int `json:"contradicted"`
+
+	Invented int `json:"invented"` // items with ids that the load did not make
+	Altered  int `json:"altered"`  // spans that arrived again with other bytes
 
 	LostRecords int `json:"lost_records"` // log records that had to arrive, but did not
 
@@ -61,16 +47,26 @@ type Proof struct {
 	KeptRecords      int `json:"kept_records"`
 	Excluded         int `json:"excluded"`    // traces not wholly acknowledged: their loss proves nothing
 	KeptTraces       int `json:"kept_traces"` // arrived whole
-	Late             int `json:"late"`        // wholly acknowledged, but the deciding span too late: both verdicts are right
-	Forgotten        int `json:"forgotten"`   // arrived in part, because a worker ended between the decision and a later span
+	Late             int `json:"late"`        // the deciding span may have come after the decision: both verdicts are right
 	Borderline       int `json:"borderline"`  // too near to the sampling threshold: both verdicts are right
+
+	Latency Latency `json:"latency"`
 
 	Examples []string `json:"examples,omitempty"` // trace ids of the first 10 faults
 }
 
+// Latency is from the moment a trace's last span was sent to that at which the trace was whole here, in ms, where the load
+// said when it sent. Late traces do not count: their last span need not have waited for the window.
+type Latency struct {
+	Traces int   `json:"traces"`
+	P50    int64 `json:"p50_ms"`
+	P99    int64 `json:"p99_ms"`
+	Max    int64 `json:"max_ms"`
+}
+
 // OK says whether the run proves that nothing was lost, torn or made up.
 func (p Proof) OK() bool {
-	return p.Lost == 0 && p.Split == 0 && p.Unexpected == 0 && p.Invented == 0 && p.Altered == 0 && p.LostRecords == 0
+	return p.Lost == 0 && p.Split == 0 && p.Unexpected == 0 && p.Contradicted == 0 && p.Invented == 0 && p.Altered == 0 && p.LostRecords == 0
 }
 
 // String is the proof in one line, with the figures that depart from the ordinary.
@@ -81,8 +77,8 @@ func (p Proof) String() string {
 		n    int
 		what string
 	}{
-		{p.Altered, "spans altered"}, {p.KeptRecords, "kept log records"}, {p.LostRecords, "lost log records"}, {p.DuplicateRecords, "duplicate log records"},
-		{p.Excluded, "traces not acknowledged"}, {p.Late, "traces late"}, {p.Forgotten, "traces forgotten"}, {p.Borderline, "traces borderline"},
+		{p.Contradicted, "traces contradicted by their log records"}, {p.Altered, "spans altered"}, {p.KeptRecords, "kept log records"}, {p.LostRecords, "lost log records"}, {p.DuplicateRecords, "duplicate log records"},
+		{p.Excluded, "traces not acknowledged"}, {p.Late, "traces late"}, {p.Borderline, "traces borderline"},
 	} {
 		if extra.n != 0 {
 			line += fmt.Sprintf(", %d %s", extra.n, extra.what)
@@ -109,11 +105,12 @@ func (s *Seen) Prove(sent Sent, expect Expect) Proof {
 	for n := range sent.Traces {
 		s.judgeLocked(&p, sent, expect, sent.Plan(n).Identity)
 	}
-	for _, row := range s.at[min(int(sent.Traces), len(s.at)):] {
-		if row != 0 {
+	for _, e := range s.at[min(int(sent.Traces), len(s.at)):] {
+		if e.row != 0 {
 			p.Invented++
 		}
 	}
+	p.Latency = s.latencyLocked(sent)
 	return p
 }
 
@@ -122,8 +119,7 @@ func (s *Seen) judgeLocked(p *Proof, sent Sent, expect Expect, id Identity) {
 	if verdict == Either {
 		p.Borderline++
 	}
-	gaps := sent.gaps(id.Number)
-	if len(gaps) > 0 || contains(sent.Delayed, id.Number) {
+	if contains(sent.Delayed, id.Number) {
 		p.Late++
 		verdict = Either
 	}
@@ -131,6 +127,10 @@ func (s *Seen) judgeLocked(p *Proof, sent Sent, expect Expect, id Identity) {
 	if spans > 0 && verdict == Drop {
 		p.Unexpected++
 		p.example("unexpected", id)
+	}
+	if said := s.saidLocked(id); said&saidKept != 0 && spans == 0 || said&saidDropped != 0 && spans > 0 {
+		p.Contradicted++
+		p.example("contradicted", id)
 	}
 	if contains(sent.Incomplete, id.Number) {
 		p.Excluded++
@@ -145,8 +145,6 @@ func (s *Seen) judgeLocked(p *Proof, sent Sent, expect Expect, id Identity) {
 		p.example("lost", id)
 	case spans == id.Spans:
 		p.KeptTraces++
-	case spans > 0 && slices.ContainsFunc(gaps, expect.forgotten):
-		p.Forgotten++
 	case spans > 0:
 		p.Split++
 		p.example(fmt.Sprintf("split (%d of %d)", spans, id.Spans), id)
@@ -162,14 +160,18 @@ func (p *Proof) example(what string, id Identity) {
 	}
 }
 
-// gaps are those of one trace.
-func (s Sent) gaps(n uint32) []Gap {
-	first, _ := slices.BinarySearchFunc(s.Gaps, n, func(g Gap, n uint32) int { return cmp.Compare(g.Number, n) })
-	last := first
-	for last < len(s.Gaps) && s.Gaps[last].Number == n {
-		last++
+func (s *Seen) latencyLocked(sent Sent) (l Latency) {
+	var all []int64
+	for n, e := range s.at[:min(len(s.at), len(sent.Ended))] {
+		if e.whole != 0 && sent.Ended[n] != 0 && !contains(sent.Delayed, uint32(n)) {
+			all = append(all, e.whole-sent.Ended[n])
+		}
 	}
-	return s.Gaps[first:last]
+	if l.Traces = len(all); l.Traces > 0 {
+		slices.Sort(all)
+		l.P50, l.P99, l.Max = all[len(all)/2], all[len(all)*99/100], all[len(all)-1]
+	}
+	return l
 }
 
 func contains(ascending []uint32, n uint32) bool {

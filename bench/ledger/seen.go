@@ -3,21 +3,34 @@ package ledger
 import (
 	"encoding/binary"
 	"sync"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 )
 
-// Seen records which spans and log records arrived. A trace takes 4 bytes, and
+// Seen records which spans and log records arrived. A trace takes 16 bytes, and
 // one that arrived takes 8 more, 8 for each span, and a bit for each span and for each record
 // (usually 180 bytes in all). It is safe for concurrent use.
 type Seen struct {
 	mu     sync.Mutex
 	run    uint16   // of the first id that arrived
 	any    bool     // run is set
-	at     []uint32 // by trace number: where its row starts in rows, 0 = not seen
+	at     []entry  // by trace number
 	rows   []uint64 // per trace: high word, bitmap of spans, bitmap of log records, hash of each span
 	counts Counts
 }
+
+// entry is one trace.
+type entry struct {
+	row   uint32 // where its row starts in rows; 0 = not seen
+	said  uint8  // what its log records said of it
+	whole int64  // unix ms when its last span arrived; 0 = has not
+}
+
+const (
+	saidKept    = 1 << 0
+	saidDropped = 1 << 1
+)
 
 // Counts is what arrived, in spans, log records and traces.
 type Counts struct {
@@ -33,13 +46,13 @@ type Counts struct {
 }
 
 // AddSpan notes a span by its ids as they are on the wire; item is its whole message.
-func (s *Seen) AddSpan(trace, span, item []byte) { s.add(trace, span, xxhash.Sum64(item), false) }
+func (s *Seen) AddSpan(trace, span, item []byte) { s.add(trace, span, xxhash.Sum64(item), false, nil) }
 
-// AddRecord notes a log record, whose identity is that of the span it belongs to. Its bytes may differ from one time to
-// the next: it says whether its trace was kept, which a restarted worker may not know.
-func (s *Seen) AddRecord(trace, span, _ []byte) { s.add(trace, span, 0, true) }
+// AddRecord notes a log record, whose identity is that of the span it belongs to, and what it says of its trace: that it was
+// kept, or dropped, or nothing (nil).
+func (s *Seen) AddRecord(trace, span []byte, kept *bool) { s.add(trace, span, 0, true, kept) }
 
-func (s *Seen) add(trace, span []byte, hash uint64, record bool) {
+func (s *Seen) add(trace, span []byte, hash uint64, record bool, kept *bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id, ok := ParseTraceID(trace)
@@ -59,14 +72,29 @@ func (s *Seen) add(trace, span []byte, hash uint64, record bool) {
 		return
 	}
 	s.markLocked(row, id.Spans, index, record)
+	e := &s.at[id.Number]
 	if record {
+		e.hear(kept)
 		return
+	}
+	if spans, _ := s.arrivedLocked(id); spans == id.Spans && e.whole == 0 {
+		e.whole = time.Now().UnixMilli()
 	}
 	was := &s.rows[int(row)+1+2*words(id.Spans)+index]
 	if *was != 0 && *was != hash {
 		s.counts.Altered++
 	}
 	*was = hash
+}
+
+func (e *entry) hear(kept *bool) {
+	switch {
+	case kept == nil:
+	case *kept:
+		e.said |= saidKept
+	default:
+		e.said |= saidDropped
+	}
 }
 
 // rowLocked is the trace's row, made when it is new; not ok if another id took the number.
@@ -76,13 +104,13 @@ func (s *Seen) rowLocked(id Identity, high uint64) (uint32, bool) {
 		s.rows = append(s.rows, 0) // row 0 means "not seen"
 	}
 	if grow := int(id.Number) + 1 - len(s.at); grow > 0 {
-		s.at = append(s.at, make([]uint32, grow)...)
+		s.at = append(s.at, make([]entry, grow)...)
 	}
-	if row := s.at[id.Number]; row != 0 {
+	if row := s.at[id.Number].row; row != 0 {
 		return row, s.rows[row] == high
 	}
 	row := uint32(len(s.rows))
-	s.at[id.Number] = row
+	s.at[id.Number].row = row
 	s.rows = append(s.rows, high)
 	s.rows = append(s.rows, make([]uint64, 2*words(id.Spans)+id.Spans)...)
 	s.counts.Traces++
@@ -110,11 +138,11 @@ func (s *Seen) Counts() Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.counts
-	for _, row := range s.at {
-		if row == 0 {
+	for _, e := range s.at {
+		if e.row == 0 {
 			continue
 		}
-		id, _ := parseHigh(s.rows[row])
+		id, _ := parseHigh(s.rows[e.row])
 		switch spans, _ := s.arrivedLocked(id); spans {
 		case 0:
 		case id.Spans:
@@ -128,11 +156,18 @@ func (s *Seen) Counts() Counts {
 
 // arrivedLocked counts the spans and records of one trace.
 func (s *Seen) arrivedLocked(id Identity) (spans, records int) {
-	if int(id.Number) >= len(s.at) || s.at[id.Number] == 0 {
+	if int(id.Number) >= len(s.at) || s.at[id.Number].row == 0 {
 		return 0, 0
 	}
-	first, n := int(s.at[id.Number])+1, words(id.Spans)
+	first, n := int(s.at[id.Number].row)+1, words(id.Spans)
 	return ones(s.rows[first : first+n]), ones(s.rows[first+n : first+2*n])
+}
+
+func (s *Seen) saidLocked(id Identity) uint8 {
+	if int(id.Number) >= len(s.at) {
+		return 0
+	}
+	return s.at[id.Number].said
 }
 
 func words(spans int) int { return (spans + 63) / 64 }

@@ -25,7 +25,7 @@ type Config struct {
 	RetryMax     time.Duration // 30 s
 	RetryFor     time.Duration // 1 min; then the payload counts as failed
 	Binding      time.Duration // 4 s; a deciding span acknowledged later than this after its time binds no verdict
-	Gap          time.Duration // report traces whose items may have been published further apart than this; 0 = none
+	Gap          time.Duration // traces whose items may have been published further apart than this bind no verdict; 0 = any distance is well. Also reports when each trace ended
 }
 
 const (

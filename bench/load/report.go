@@ -144,11 +144,13 @@ func (b *book) report(took time.Duration) Report {
 		if b.left[n] != 0 {
 			r.Incomplete = append(r.Incomplete, n)
 		}
-		if b.delayed[n] {
+		if b.delayed[n] || b.gap > 0 && b.apart(b.sent[n]) {
 			r.Delayed = append(r.Delayed, n)
 		}
+		if b.gap > 0 {
+			r.Ended = append(r.Ended, b.ended(b.sent[n]))
+		}
 	}
-	r.Gaps = b.gapsLocked()
 	r.WholeTraces = len(b.left) - len(r.Incomplete)
 	r.Seconds = took.Seconds()
 	r.SpansPerSec = b.flood
@@ -159,20 +161,24 @@ func (b *book) report(took time.Duration) Report {
 	return r
 }
 
-// gapsLocked finds the payloads of each trace that may have been published more than gap after all that came before.
-func (b *book) gapsLocked() (gaps []ledger.Gap) {
-	at := b.start.UnixMilli()
-	for n, sent := range b.sent {
-		slices.SortFunc(sent, func(x, y span) int { return cmp.Or(cmp.Compare(x.from, y.from), cmp.Compare(x.to, y.to)) })
-		sent = slices.Compact(sent) // spans of one payload
-		for i, s := range sent {
-			before, ok := previous(sent, i)
-			if ok && time.Duration(s.to-before)*time.Millisecond > b.gap {
-				gaps = append(gaps, ledger.Gap{Number: uint32(n), From: at + int64(before), To: at + int64(s.to)})
-			}
+// apart reports whether a payload of the trace may have been published more than gap after all that came before.
+func (b *book) apart(sent []span) bool {
+	slices.SortFunc(sent, func(x, y span) int { return cmp.Or(cmp.Compare(x.from, y.from), cmp.Compare(x.to, y.to)) })
+	sent = slices.Compact(sent) // spans of one payload
+	for i, s := range sent {
+		if before, ok := previous(sent, i); ok && time.Duration(s.to-before)*time.Millisecond > b.gap {
+			return true
 		}
 	}
-	return gaps
+	return false
+}
+
+// ended is when the last span was sent for the first time, in unix ms; 0 if none was.
+func (b *book) ended(sent []span) (at int64) {
+	for _, s := range sent {
+		at = max(at, b.start.UnixMilli()+int64(s.from))
+	}
+	return at
 }
 
 // previous is the earliest moment at which the last payload before sent[i] may have been published, if sent[i] was

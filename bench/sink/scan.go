@@ -83,3 +83,21 @@ func ids(b []byte, fields itemFields) (trace, span []byte, err error) {
 	}
 	return trace, span, nil
 }
+
+// attrKept is what an exported log record says of its trace.
+const attrKept = "tailweir.kept"
+
+// kept reads the attribute of a log record; nil without one.
+func kept(record []byte) (v *bool) {
+	_ = each(record, 6, func(attribute []byte) error { // an item whose ids could be read is well-formed so far
+		name, value := "", []byte(nil)
+		_ = each(attribute, 1, func(b []byte) error { name = string(b); return nil })
+		_ = each(attribute, 2, func(b []byte) error { value = b; return nil })
+		if field, kind, n := protowire.ConsumeTag(value); name == attrKept && field == 2 && kind == protowire.VarintType {
+			is, _ := protowire.ConsumeVarint(value[n:])
+			v = new(is != 0)
+		}
+		return nil
+	})
+	return v
+}

@@ -52,7 +52,8 @@ func (s *Sink) Handler() http.Handler {
 func (s *Sink) add(kind byte, request []byte) error {
 	fields, note := spanFields, s.Seen.AddSpan
 	if kind == kindLogs {
-		fields, note = recordFields, s.Seen.AddRecord
+		fields = recordFields
+		note = func(trace, span, item []byte) { s.Seen.AddRecord(trace, span, kept(item)) }
 	}
 	if s.Journal != nil {
 		if err := s.Journal.append(kind, request); err != nil {

@@ -15,7 +15,7 @@ import (
 func main() { os.Exit(service.Main("ingest", run)) }
 
 func run(ctx context.Context, args []string, getenv func(string) string) error {
-	p, err := service.Begin(ctx, "ingest", "OTLP in, Pub/Sub out.", args, getenv)
+	p, err := service.Begin(ctx, service.Command{Name: "ingest", About: "OTLP in, Pub/Sub out."}, args, getenv)
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ const localSlack = 500 * time.Millisecond
 // config returns what cmd/ingest and cmd/worker would read from their file.
 func (o localOptions) config() (service.Config, error) {
 	cfg := service.Default()
-	cfg.Project = "local"
+	cfg.Project, cfg.Fleet = "local", service.FleetOff
 	cfg.Window.Settle, cfg.Window.Idle, cfg.Window.MaxAge = o.settle, o.idle, o.maxAge
 	cfg.Window.Slack, cfg.Window.StartDelay = localSlack, 0
 	cfg.Ingest.Listen = []string{o.otlp, o.otlpGRPC}

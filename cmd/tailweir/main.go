@@ -2,6 +2,7 @@
 //
 //	tailweir local [flags]    broker, ingest, worker and console in this process
 //	tailweir broker [flags]   the embedded Pub/Sub alone
+//	tailweir fleet [flags]    what a fleet's log says: who leads, what is decided
 package main
 
 import (
@@ -18,6 +19,7 @@ const usage = `usage: tailweir <command> [flags]
 
   local    everything in one process: OTLP on :4318 and :4317, console on http://localhost:8080
   broker   the embedded Pub/Sub alone, for PUBSUB_EMULATOR_HOST
+  fleet    what a fleet's log says: who leads, who is a member, what is decided
 
 tailweir <command> --help lists the flags.`
 
@@ -25,18 +27,20 @@ func main() { os.Exit(service.Main("tailweir", run)) }
 
 func run(ctx context.Context, args []string, getenv func(string) string) error {
 	if len(args) == 0 {
-		return &service.UsageError{Err: errors.New("no command given: want local or broker; tailweir --help says more")}
+		return &service.UsageError{Err: errors.New("no command given: want local, broker or fleet; tailweir --help says more")}
 	}
 	switch args[0] {
 	case "local":
 		return help(runLocal(ctx, args[1:]))
 	case "broker":
 		return help(runBroker(ctx, args[1:]))
+	case "fleet":
+		return help(runFleet(ctx, args[1:], getenv))
 	case "help", "-h", "--help":
 		fmt.Println(usage)
 		return nil
 	}
-	return &service.UsageError{Err: fmt.Errorf("unknown command %q: want local or broker; tailweir --help says more", args[0])}
+	return &service.UsageError{Err: fmt.Errorf("unknown command %q: want local, broker or fleet; tailweir --help says more", args[0])}
 }
 
 // help makes asking for the flags a success.

@@ -69,6 +69,8 @@ func TestUsageErrors(t *testing.T) {
 		"out is a file":        {local("--out", typo), "typo.yaml"},
 		"broker's port":        {[]string{"broker", "--listen", port}, port},
 		"broker's flag":        {[]string{"broker", "--port", "1"}, "port"},
+		"fleet's time":         {[]string{"fleet", "--since", "soon"}, `"soon"`},
+		"fleet of no project":  {[]string{"fleet"}, "GOOGLE_CLOUD_PROJECT"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -89,7 +91,7 @@ func TestUsageErrors(t *testing.T) {
 }
 
 func TestHelpIsNoError(t *testing.T) {
-	for _, args := range [][]string{{"help"}, {"--help"}, {"local", "--help"}, {"broker", "-h"}} {
+	for _, args := range [][]string{{"help"}, {"--help"}, {"local", "--help"}, {"broker", "-h"}, {"fleet", "--help"}} {
 		out := capture(t)
 		err := run(t.Context(), args, noEnv)
 		if text := out.end(); err != nil || !strings.Contains(text, "usage: tailweir") {

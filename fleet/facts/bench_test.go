@@ -114,7 +114,7 @@ func BenchmarkOutbox(b *testing.B) {
 			o.Add(now, m)
 		}
 		now = now.Add(soon)
-		data, ok := o.Next(now, Report{Newest: 1_700_000_000_000, Disorder: 40 * time.Millisecond})
+		data, ok := o.Next(now, Report{Newest: 1_700_000_000_000, Lag: 40 * time.Millisecond})
 		if !ok {
 			b.Fatal("no batch")
 		}

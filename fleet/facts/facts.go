@@ -35,9 +35,9 @@ type Batch struct {
 type Report struct {
 	// Newest is the greatest publish time among the messages received whose facts are in this batch or an earlier one of
 	// the stream; 0 is none. It is 0 and not the least Stamp because a lag is subtracted from it.
-	Newest   buffer.Stamp
-	Disorder time.Duration // worst out-of-orderness lately: Newest − publish when first received
-	Policy   uint64        // hash of the policy set that the holder knows; it may be ahead of the epoch
+	Newest buffer.Stamp
+	Lag    time.Duration // how far behind Newest the holder wants the watermark, by the disorder in which messages came to it lately
+	Policy uint64        // hash of the policy set that the holder knows; it may be ahead of the epoch
 }
 
 // ErrNewer is what Parse's error wraps for a batch in a later format, as happens during a rolling deploy: another reader

@@ -42,6 +42,9 @@ type Progress struct {
 	Bye    bool   // the worker has left, and everything it said is in
 }
 
+// Place is a number that grows when the worker's stream goes on, or another begins.
+func (p Progress) Place() [2]uint64 { return [2]uint64{p.Stream, p.Next} }
+
 // Verdict is what becomes of a batch.
 type Verdict uint8
 

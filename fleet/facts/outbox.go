@@ -71,6 +71,12 @@ func (o *Outbox) Restart(now time.Time, claim [16]byte, epoch uint32, held iter.
 	}
 }
 
+// Claim and Epoch are what the stream was begun for.
+func (o *Outbox) Claim() [16]byte { return o.head.Claim }
+
+// Epoch is the policy's epoch of the stream.
+func (o *Outbox) Epoch() uint32 { return o.head.Epoch }
+
 // Add takes the facts of one message, received at now, and keeps no part of them. Without a stream it does nothing:
 // Restart will ask for all that is held.
 func (o *Outbox) Add(now time.Time, f fleet.Facts) {
@@ -130,7 +136,7 @@ func (o *Outbox) Next(now time.Time, report Report) (data []byte, ok bool) {
 		return nil, false
 	}
 	b := &o.head
-	b.Disorder, b.Policy = report.Disorder, report.Policy
+	b.Lag, b.Policy = report.Lag, report.Policy
 	var p part
 	if len(o.full) > 0 {
 		p, o.full = o.full[0], o.full[1:]

@@ -93,7 +93,7 @@ func TestDue(t *testing.T) {
 
 func TestBatchSaysEverything(t *testing.T) {
 	o := started(t)
-	report := Report{Newest: 2000, Disorder: 3 * time.Second, Policy: 9}
+	report := Report{Newest: 2000, Lag: 3 * time.Second, Policy: 9}
 	sent := []fleet.Facts{message(1, 1000, 2), message(2, 900, 0), message(3, 1100, 1)}
 	for _, f := range sent {
 		o.Add(noon, f)
@@ -212,7 +212,7 @@ func TestLargestFacts(t *testing.T) {
 	o.head.Stream, o.head.Seq = 1<<64-2, 1<<64-1
 	o.Restart(noon, claim, 1<<32-1, slices.Values([]fleet.Facts{f}))
 	n := 0
-	for data, ok := o.Next(noon, Report{Newest: -1 << 63, Disorder: -1 << 63}); ok; data, ok = o.Next(noon, Report{}) {
+	for data, ok := o.Next(noon, Report{Newest: -1 << 63, Lag: -1 << 63}); ok; data, ok = o.Next(noon, Report{}) {
 		for _, m := range parsed(t, data).Messages {
 			n += len(m.Fragments)
 		}
@@ -220,7 +220,7 @@ func TestLargestFacts(t *testing.T) {
 	if n != len(f.Fragments) {
 		t.Errorf("%d fragments, want %d", n, len(f.Fragments))
 	}
-	b := Batch{Epoch: 1<<32 - 1, Stream: 1<<64 - 1, Seq: 1<<64 - 1, Report: Report{Newest: -1 << 63, Disorder: -1 << 63}}
+	b := Batch{Epoch: 1<<32 - 1, Stream: 1<<64 - 1, Seq: 1<<64 - 1, Report: Report{Newest: -1 << 63, Lag: -1 << 63}}
 	if n := len(b.appendHeader(nil, MaxBatch, MaxBatch)); n > mostHeader {
 		t.Errorf("a header of %d B, want at most %d", n, mostHeader)
 	}

@@ -47,7 +47,7 @@ func (b *Batch) parseHeader(r *reader) (messages, fragments int) {
 	b.Stream = r.uvarint("stream")
 	b.Seq = r.uvarint("seq")
 	b.Newest = buffer.Stamp(r.varint("newest"))
-	b.Disorder = time.Duration(r.varint("disorder"))
+	b.Lag = time.Duration(r.varint("lag"))
 	return r.count("messages", leastMessage), r.count("fragments", leastFragment)
 }
 

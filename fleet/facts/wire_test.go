@@ -54,6 +54,9 @@ func fill(t testing.TB, rng *rand.Rand, zeros bool, v reflect.Value) {
 
 func randomBatch(t testing.TB, rng *rand.Rand, zeros bool) (b Batch) {
 	fill(t, rng, zeros, reflect.ValueOf(&b).Elem())
+	for i := range b.Messages {
+		b.Messages[i].Policy = 0 // the batch's epoch says it for all
+	}
 	return b
 }
 
@@ -74,7 +77,7 @@ func TestEveryFieldSurvives(t *testing.T) {
 func example() *Batch {
 	return &Batch{
 		Fleet: 1, Claim: [16]byte{0xc1}, Epoch: 2, Worker: [16]byte{0x33}, Stream: 3, Seq: 4, Bye: true,
-		Report: Report{Newest: 1_700_000_000_123, Disorder: 40 * time.Millisecond, Policy: 5},
+		Report: Report{Newest: 1_700_000_000_123, Lag: 40 * time.Millisecond, Policy: 5},
 		Messages: []fleet.Facts{{Message: 6, Publish: 1_700_000_000_100, First: true, Fragments: []fleet.Fragment{
 			{Trace: otlp.TraceID{0xaa, 15: 0xbb}, Facts: sampler.Facts{
 				Spans: 5, Bytes: 1750, Start: 1_699_999_999_000_000_000, End: 1_699_999_999_250_000_000, Root: true, Bits: [2]uint64{4, 1},

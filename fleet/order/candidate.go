@@ -108,6 +108,9 @@ func (c *Candidate) Claimed(now time.Time, id ID, jitter time.Duration) {
 	c.read, c.opened = time.Time{}, false
 }
 
+// Claim is the id of the claim that was last made, and whether it is still under way.
+func (c *Candidate) Claim() (id ID, underWay bool) { return c.id, c.claiming }
+
 // Next says what to do at now. DoOpen and DoGiveUp are said once.
 func (c *Candidate) Next(now time.Time) Action {
 	if c.claiming {

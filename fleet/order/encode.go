@@ -25,13 +25,15 @@ const (
 
 	decideKeep      = 1 << 0
 	decideThreshold = 1 << 1 // seven bytes of threshold follow
-	decidePolicy    = 2      // the policy's index begins at this bit
+	decideReason    = 2      // three bits
+	decidePolicy    = 5      // the policy's index begins at this bit
 
 	maxThreshold = 1<<56 - 1
+	maxReason    = 7
 )
 
 // Append appends m's encoding to dst. It panics when m cannot be said: an Unknown, an Open in any place but entry 1, a
-// threshold of more than 56 bits.
+// threshold of more than 56 bits, a reason of more than 3.
 func Append(dst []byte, m Message) []byte {
 	switch m := m.(type) {
 	case Claim:
@@ -107,7 +109,10 @@ func appendDecision(dst []byte, d *Decision) []byte {
 	if d.Threshold > maxThreshold {
 		panic(fmt.Sprintf("order.Append: threshold %#x has more than 56 bits", d.Threshold))
 	}
-	head := uint64(d.Policy) << decidePolicy
+	if d.Reason > maxReason {
+		panic(fmt.Sprintf("order.Append: reason %d has more than 3 bits", d.Reason))
+	}
+	head := uint64(d.Policy)<<decidePolicy | uint64(d.Reason)<<decideReason
 	if d.Keep {
 		head |= decideKeep
 	}

@@ -57,6 +57,9 @@ func Lead(r *Replica, id ID) (*Leader, error) {
 	return &Leader{replica: r, term: t}, nil
 }
 
+// Term is the term that l leads.
+func (l *Leader) Term() Term { return l.term }
+
 // Begin returns the next entry with body b, to be published now. The Open is its own doing; E is left to the caller.
 // ErrNotYet passes; a StepDown does not.
 func (l *Leader) Begin(now time.Time, b Body) (Entry, error) {

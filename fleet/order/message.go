@@ -73,13 +73,14 @@ type Member struct {
 	Stream uint64
 }
 
-// Decision is the verdict on a trace. It takes 17 bytes when the trace is dropped and 24 when it is kept (policies below
-// 32), so one key's 1 MB/s is 55,000 traces a second. Half a trace id would spare 8 of them, but then two traces in a
-// history of a million share one at odds of 1 in 40 million, and the worse when ids are not random.
+// Decision is the verdict on a trace. It takes 17 bytes when the trace is dropped and no policy said so, 18 or 25 when it is
+// kept (policies below 512), so one key's 1 MB/s is 55,000 traces a second. Half a trace id would spare 8 of them, but then
+// two traces in a history of a million share one at odds of 1 in 40 million, and the worse when ids are not random.
 type Decision struct {
 	Trace     [16]byte
 	Keep      bool
-	Policy    uint16 // index of the policy that decided, in the active policy file
+	Reason    uint8  // why the trace was decided when it was; below 8, not interpreted here
+	Policy    uint16 // 1 + the index of the policy that decided, in the active policy set; 0: none did
 	Threshold uint64 // T of OTEP-235, below 2^56; 0 when kept with certainty, or dropped
 }
 

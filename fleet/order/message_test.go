@@ -17,7 +17,7 @@ func fullEntry() Entry {
 		Body: Body{
 			Resign:   true,
 			Members:  []Member{{7, 1}, {1 << 63, 400}},
-			Decide:   []Decision{{Trace: [16]byte{9}}, {Trace: [16]byte{8}, Keep: true, Policy: 31}, {Trace: [16]byte{15: 1}, Keep: true, Policy: 65535, Threshold: maxThreshold}},
+			Decide:   []Decision{{Trace: [16]byte{9}}, {Trace: [16]byte{8}, Keep: true, Policy: 31, Reason: 7}, {Trace: [16]byte{15: 1}, Keep: true, Policy: 65535, Threshold: maxThreshold}},
 			Policy:   &PolicyChange{Epoch: 4, Hash: 5, Config: []byte("policies: []")},
 			Limiters: []byte{0},
 		},
@@ -55,7 +55,7 @@ func TestRoundTripOfRandomEntries(t *testing.T) {
 		}
 		for range rng.IntN(4) {
 			e.Body.Members = append(e.Body.Members, Member{Worker(rng.Uint64()), rng.Uint64() >> rng.IntN(64)})
-			e.Body.Decide = append(e.Body.Decide, Decision{[16]byte{byte(rng.Uint32())}, rng.IntN(2) == 0, uint16(rng.Uint32()), rng.Uint64N(1<<56) >> rng.IntN(56)})
+			e.Body.Decide = append(e.Body.Decide, Decision{[16]byte{byte(rng.Uint32())}, rng.IntN(2) == 0, uint8(rng.IntN(8)), uint16(rng.Uint32()), rng.Uint64N(1<<56) >> rng.IntN(56)})
 		}
 		got, err := Parse(Append(nil, e))
 		if err != nil {
@@ -72,8 +72,9 @@ func TestDecisionSizes(t *testing.T) {
 		return len(Append(nil, Entry{Seq: 2, Body: Body{Decide: slices.Repeat([]Decision{d}, n)}}))
 	}
 	for want, d := range map[int]Decision{
-		17: {Policy: 31},
-		24: {Policy: 31, Keep: true, Threshold: 1},
+		17: {Reason: 7},
+		18: {Policy: 31, Keep: true, Reason: 7},
+		25: {Policy: 511, Keep: true, Threshold: 1},
 	} {
 		if got := size(100, d) - size(99, d); got != want {
 			t.Errorf("%+v takes %d bytes, want %d: the doc's reckoning of traces a second is off", d, got, want)
@@ -124,7 +125,7 @@ func TestParseRefuses(t *testing.T) {
 		"an endless varint":       {with(open, 26, bytes.Repeat([]byte{0xff}, 11)...), "claim publish at byte 26: no varint"},
 		"members that are absent": {with(second, parts, partMembers, 0xff, 0xff, 0xff, 0x7f), "members at byte 40: 268435455 of them, want 0 to 0"},
 		"no decisions":            {with(second, parts, partDecide, 0), "decisions at byte 40"},
-		"a policy beyond 16 bits": {with(second, parts, append([]byte{partDecide, 1, 0x80, 0x80, 0x10}, make([]byte, 16)...)...), "decision at byte 41: policy 65536"},
+		"a policy beyond 16 bits": {with(second, parts, append([]byte{partDecide, 1, 0x80, 0x80, 0x80, 0x01}, make([]byte, 16)...)...), "decision at byte 41: policy 65536"},
 		"a threshold of 0":        {with(second, parts, append([]byte{partDecide, 1, decideKeep | decideThreshold}, make([]byte, 23)...)...), "threshold at byte 58"},
 		"limiters without bytes":  {with(second, parts, partLimiters, 0), "limiters at byte 40"},
 		"limiters cut":            {with(second, parts, partLimiters, 3, 1), "limiters at byte 40: 3 of them, want 1 to 1"},

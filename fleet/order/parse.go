@@ -104,7 +104,7 @@ func (p *parser) decision() (d Decision) {
 	if head>>decidePolicy > math.MaxUint16 {
 		p.fail(at, "decision", "policy %d is beyond %d", head>>decidePolicy, math.MaxUint16)
 	}
-	d.Keep, d.Policy = head&decideKeep != 0, uint16(head>>decidePolicy)
+	d.Keep, d.Policy, d.Reason = head&decideKeep != 0, uint16(head>>decidePolicy), byte(head>>decideReason&maxReason)
 	copy(d.Trace[:], p.take("trace", 16))
 	if head&decideThreshold == 0 {
 		return d

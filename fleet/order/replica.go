@@ -241,6 +241,12 @@ func (r *Replica) Status() (Status, bool) {
 	return Status{t.Term, t.seq > 0, t.seq, t.time, t.end(r.limits), t.resigned, r.members, r.policy, t.recent.chain()}, true
 }
 
+// ClaimTime returns the publish time of a claim, if it was read and is remembered: the last maxClaims are.
+func (r *Replica) ClaimTime(id ID) (publish int64, read bool) {
+	publish, read = r.claims.publish[id]
+	return publish, read
+}
+
 // certificate returns the certificate and the chain hash for the next entry of term id: both zero before its Open is
 // accepted here.
 func (r *Replica) certificate(id ID) (Cert, Hash) {

@@ -30,6 +30,7 @@ const (
 type fixture struct {
 	*testing.T
 	ctx          context.Context
+	endpoint     string // host:port
 	pub          pubsubpb.PublisherClient
 	sub          pubsubpb.SubscriberClient
 	topic        string
@@ -42,6 +43,7 @@ func newFixture(t *testing.T, target Target, c suiteCase) *fixture {
 	f := &fixture{
 		T:            t,
 		ctx:          t.Context(),
+		endpoint:     target.Conn.Target(),
 		pub:          pubsubpb.NewPublisherClient(target.Conn),
 		sub:          pubsubpb.NewSubscriberClient(target.Conn),
 		topic:        project + "/topics/" + id,

@@ -1,6 +1,7 @@
 // Package queuetest is one suite for everything that claims to be Pub/Sub: the
 // embedded broker, Google's emulator, a real project. It speaks the raw gRPC
-// API, so that no client library hides what the server does.
+// API, so that no client library hides what the server does; but for the cases of
+// the log, which try what package queue promises of its log readers on the server.
 package queuetest
 
 import (
@@ -11,8 +12,10 @@ import (
 
 // Target is a server under test.
 type Target struct {
-	Name string           // for people
-	Conn *grpc.ClientConn // to a server of the Publisher and Subscriber services; Run leaves it open
+	Name string // for people
+	// Conn is to a server of the Publisher and Subscriber services; Run leaves it open.
+	// The cases of the log connect to its target themselves, without TLS.
+	Conn *grpc.ClientConn
 	// Skips holds the reasons, by case name, why a case does not apply; they are
 	// printed. A name that is no case fails the run.
 	Skips map[string]string
@@ -70,6 +73,16 @@ var cases = []suiteCase{
 	{name: "not-found", run: notFound},
 	{name: "already-exists", run: alreadyExists},
 	{name: "list-and-delete", run: listAndDelete},
+	{name: "log-order", run: logOrder},
+	{name: "log-latency", run: logLatency},
+	{name: "log-seek", run: logSeek},
+	{name: "log-replay", run: logReplay},
+	{name: "log-begins-now", run: logBeginsNow},
+	{name: "log-run-again", run: logRunAgain},
+	{name: "log-deleted", run: logDeleted},
+	{name: "log-subscriptions", run: logSubscriptions},
+	{name: "log-refused", run: logRefused},
+	{name: "log-publish-refused", run: logPublishRefused},
 }
 
 // Run runs the suite, each case as a subtest with a topic and a subscription of its own.

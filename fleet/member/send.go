@@ -1,0 +1,217 @@
+package member
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"tailweir/buffer"
+	"tailweir/fleet"
+	"tailweir/fleet/facts"
+	"tailweir/fleet/order"
+)
+
+// sender is the holder's side: it says to the leader what is held.
+type sender struct {
+	m *Member
+
+	mu        sync.Mutex // guards all below; taken after Member.mu, never before
+	outbox    *facts.Outbox
+	want      *stream // to be begun
+	policy    uint64  // hash of the set that the facts of this stream are folded with
+	number    uint64  // of the stream
+	begun     time.Time
+	pause     time.Duration // before the next may begin
+	active    bool          // a stream was begun
+	leaving   bool
+	out       int // batches being published
+	watermark buffer.Watermark
+	heard     time.Time    // when a message last came
+	known     buffer.Stamp // the fleet's greatest publish time, as the log says
+	adopted   buffer.Stamp // what of it this worker has made its own
+	reported  buffer.Stamp // what the last batch said
+	frozen    time.Time    // until then reported stands still
+	latest    time.Time    // frozen is not put off beyond
+
+	restarts, batches, bytes, fragments, failed int64
+}
+
+// stream is what a new stream is about.
+type stream struct {
+	claim  order.ID
+	epoch  uint32
+	policy uint64
+}
+
+const (
+	// atOnce is how many batches are published at a time: their order does not matter.
+	atOnce = 8
+	// quiet is how long no message has come when a worker takes the fleet's event time for its own: it is given nothing, so
+	// it would hold everybody back. With messages to come that are older, the lag covers it as it covers everybody's.
+	quiet = time.Second
+	// longestHold is how many times Delay streams that break again and again can stop a worker's event time.
+	longestHold = 5
+)
+
+func (s *sender) init(m *Member) {
+	s.m = m
+	s.outbox = facts.NewOutbox(m.fleet, factsName(m.name))
+	s.watermark = buffer.Watermark{Slack: m.cfg.Slack, Margin: 500 * time.Millisecond}
+}
+
+// add takes the facts of a message. Facts of another policy than the stream's do not merge with it: then all that is held
+// is said again.
+func (s *sender) add(f fleet.Facts) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.heard = now
+	fresh := f.First && !f.Again // what somebody had before is late for its own reasons
+	if fresh && f.Publish < s.adopted {
+		s.watermark.ObserveLag(s.adopted.Sub(f.Publish), now)
+	}
+	s.watermark.Observe(f.Publish, now, fresh)
+	switch {
+	case len(f.Fragments) == 0:
+	case s.active && f.Policy != s.policy:
+		if s.want == nil {
+			s.want = s.again()
+		}
+	default:
+		s.outbox.Add(now, f)
+		s.fragments += int64(len(f.Fragments))
+	}
+}
+
+// restart wants a new stream for the term of a claim, in which all that is held is said again.
+func (s *sender) restart(claim order.ID, p policy) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.want = &stream{claim, uint32(p.epoch), p.hash}
+}
+
+// again is a new stream like the present one.
+func (s *sender) again() *stream {
+	return &stream{s.outbox.Claim(), s.outbox.Epoch(), s.policy}
+}
+
+// stream returns the number of the stream, and when it was begun.
+func (s *sender) stream() (uint64, time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.number, s.begun
+}
+
+// learn takes note of the fleet's event time.
+func (s *sender) learn(e buffer.Stamp) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known = max(s.known, e)
+}
+
+// hold makes event time stand still.
+func (s *sender) hold(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !now.Before(s.frozen) {
+		s.latest = now.Add(longestHold * s.m.cfg.Delay)
+	}
+	if s.frozen = now.Add(s.m.cfg.Delay); s.frozen.After(s.latest) {
+		s.frozen = s.latest
+	}
+}
+
+// leave says what waits, and goodbye; until join nothing more is said.
+func (s *sender) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaving = true
+	s.outbox.Leave()
+}
+
+// join says everything again, after leave.
+func (s *sender) join() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaving = false
+	if s.want == nil {
+		s.want = s.again()
+	}
+}
+
+// silent reports whether nothing waits and nothing is under way.
+func (s *sender) silent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, due := s.outbox.Due()
+	return s.out == 0 && !due
+}
+
+// step begins the stream that is wanted and publishes what is due.
+func (s *sender) step(ctx context.Context, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.want != nil && !s.leaving && !now.Before(s.begun.Add(s.pause)) {
+		s.begin(now)
+	}
+	for s.out < atOnce {
+		if at, ok := s.outbox.Due(); !ok || now.Before(at) {
+			return
+		}
+		data, ok := s.outbox.Next(now, s.report(now))
+		if !ok {
+			return
+		}
+		s.out++
+		number := s.number
+		s.m.background.Go(func() { s.publish(ctx, data, number) })
+	}
+}
+
+func (s *sender) begin(now time.Time) {
+	w := s.want
+	s.want, s.pause = nil, 0
+	s.outbox.Restart(now, w.claim, w.epoch, s.m.holder.Held())
+	s.policy, s.begun, s.active = w.policy, now, true
+	s.number++
+	s.restarts++
+}
+
+// report is what this worker says of itself.
+func (s *sender) report(now time.Time) facts.Report {
+	if now.Sub(s.heard) >= quiet && !s.m.holder.Busy() {
+		s.adopted = max(s.adopted, s.known)
+	}
+	newest := max(s.watermark.Newest(), s.adopted)
+	if now.Before(s.frozen) {
+		newest = min(newest, s.reported)
+	}
+	s.reported = newest
+	return facts.Report{Newest: newest, Lag: s.watermark.Lag(now), Policy: s.m.cfg.Policies.Hash()}
+}
+
+// publish sends a batch. One that could not be confirmed leaves a hole in the stream, so another is begun, but not at once.
+func (s *sender) publish(ctx context.Context, data []byte, number uint64) {
+	err := s.m.cfg.Facts.Publish(ctx, data)
+	now := time.Now()
+	s.mu.Lock()
+	s.out--
+	switch {
+	case err == nil:
+		s.batches++
+		s.bytes += int64(len(data))
+	case number == s.number && ctx.Err() == nil:
+		s.failed++
+		s.pause = again
+		if s.want == nil {
+			s.want = s.again()
+		}
+	}
+	s.mu.Unlock()
+	if err == nil {
+		s.m.confirm(now)
+	} else if ctx.Err() == nil {
+		s.m.cfg.Logger.Warn("publishing facts: what is held is said again", "error", err)
+	}
+	s.m.wakeLoop()
+}

@@ -1,0 +1,142 @@
+package fleet
+
+import (
+	"time"
+
+	"tailweir/buffer"
+	"tailweir/otlp"
+	"tailweir/sampler"
+)
+
+// SequencerConfig configures a Sequencer.
+type SequencerConfig struct {
+	Policies *sampler.Policies
+	Window   buffer.Config
+	// Decided tells the decision on a trace, if it is remembered.
+	Decided func(otlp.TraceID) (sampler.Decision, bool)
+}
+
+// Sequencer gathers facts in the window and decides each trace once the watermark has passed its deadline: what a lone
+// worker and the leader of a fleet have in common. Where the watermark comes from and where decisions go is theirs. Use
+// NewSequencer. It is not safe for concurrent use.
+type Sequencer struct {
+	cfg     SequencerConfig
+	window  *buffer.Window
+	decider *sampler.Decider
+	pending map[otlp.TraceID]struct{}         // decided, and not yet confirmed
+	again   map[otlp.TraceID]sampler.Decision // decided long ago: to be said again
+	said    time.Time                         // when again was last emptied into out
+	out     []Decision
+	mark    buffer.Stamp // the watermark of the last Advance
+	SequencerStats
+}
+
+// SequencerStats are the running totals of a Sequencer.
+type SequencerStats struct {
+	Fragments int64 // facts gathered
+	Late      int64 // facts that came after their trace's deadline or decision
+	Again     int64 // decisions said again, for holders that did not know them
+	Pressed   int64 // traces decided early: evicted from a full window, or held for too long
+}
+
+// NewSequencer returns a sequencer with an empty window. Its Window must be valid.
+func NewSequencer(cfg SequencerConfig) *Sequencer {
+	cfg.Window = cfg.Window.Defaults()
+	return &Sequencer{
+		cfg: cfg, window: buffer.New(cfg.Window), decider: cfg.Policies.NewDecider(),
+		pending: map[otlp.TraceID]struct{}{}, again: map[otlp.TraceID]sampler.Decision{},
+	}
+}
+
+// Gather takes in what one message says, received at now. Facts of a trace that is decided do not open it again: the
+// decision is said once more, to a holder that no longer knows it, or never did.
+func (s *Sequencer) Gather(f *Facts, now time.Time) {
+	s.window.Clock(now)
+	for i := range f.Fragments {
+		x := &f.Fragments[i]
+		s.Fragments++
+		if _, out := s.pending[x.Trace]; out {
+			s.Late++
+			continue // whoever holds it will hear
+		}
+		if d, known := s.cfg.Decided(x.Trace); known {
+			s.Late++
+			s.again[x.Trace] = d
+			continue
+		}
+		s.window.Add(x.Trace, buffer.Fact{Message: f.Message, Publish: f.Publish, Facts: x.Facts}, s.release)
+	}
+}
+
+// sayAgainEvery bounds what late spans cost: a decision is said again once a second at most.
+const sayAgainEvery = time.Second
+
+// Advance decides every trace whose deadline the watermark has reached, in the order (deadline, trace id), and those that
+// wait for longer than the window's MaxHold.
+func (s *Sequencer) Advance(watermark buffer.Stamp, now time.Time) {
+	s.mark = watermark
+	s.window.Advance(watermark, s.release)
+	s.window.Expire(now, s.release)
+}
+
+// SayAgain makes decisions that somebody lacks part of what Take returns, at most once a second.
+func (s *Sequencer) SayAgain(now time.Time) {
+	if len(s.again) == 0 || now.Sub(s.said) < sayAgainEvery {
+		return
+	}
+	s.said = now
+	for id, d := range s.again {
+		s.Again++
+		s.out = append(s.out, Decision{Trace: id, Decision: d})
+	}
+	clear(s.again)
+}
+
+// Drain decides everything, with the reason drained.
+func (s *Sequencer) Drain() { s.window.Drain(s.release) }
+
+func (s *Sequencer) release(r buffer.Release) {
+	d := Decision{Trace: r.Trace, Deadline: r.Deadline, Reason: r.Reason}
+	s.Late += int64(r.Late)
+	if r.Reason == buffer.Evicted || r.Reason == buffer.Pressure {
+		s.Pressed++
+	}
+	if d.Binding() {
+		// A trace that is decided early has its deadline ahead of event time, which would fill the limiters before their time.
+		d.Decision = s.decider.Decide(r.Trace, &r.Facts, int64(min(r.Deadline, max(s.mark, 1))))
+		s.pending[r.Trace] = struct{}{}
+	}
+	s.out = append(s.out, d)
+}
+
+// Take removes up to limit decisions, in the order in which they were made. Until Confirm facts of their traces are late.
+func (s *Sequencer) Take(limit int) []Decision {
+	n := min(limit, len(s.out))
+	taken := s.out[:n:n]
+	if s.out = s.out[n:]; len(s.out) == 0 {
+		s.out = nil
+	}
+	return taken
+}
+
+// Confirm says that decisions count: Decided knows them from now on.
+func (s *Sequencer) Confirm(all []Decision) {
+	for i := range all {
+		delete(s.pending, all[i].Trace)
+	}
+}
+
+// Limiters is the state of the policies' limiters, for a successor; nil when there are none.
+func (s *Sequencer) Limiters() []byte { return s.decider.State() }
+
+// Restore goes on from a predecessor's Limiters.
+func (s *Sequencer) Restore(limiters []byte) error { return s.decider.Restore(limiters) }
+
+// Len is the number of undecided traces, and Bytes the memory charged for them.
+func (s *Sequencer) Len() int { return s.window.Len() }
+
+// Bytes is the memory charged for the undecided traces.
+func (s *Sequencer) Bytes() int64 { return s.window.Bytes() }
+
+// Next returns up to limit undecided traces, those with the earliest deadlines first. It copies and sorts: for people.
+func (s *Sequencer) Next(limit int) []buffer.Open { return s.window.Next(limit) }

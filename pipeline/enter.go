@@ -1,0 +1,138 @@
+package pipeline
+
+import (
+	"container/heap"
+
+	"tailweir/fleet"
+	"tailweir/sampler"
+)
+
+// hold registers a delivery and returns the facts to send. All its fragments come into flight in the same moment.
+func (p *Pipeline) hold(d Delivery, got reading) (facts fleet.Facts, tell bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if d.session != p.session {
+		d.Receipt.Nack() // read while Surrender gave everything back
+		return facts, false
+	}
+	p.ledger.receive(got.count)
+	before, returned := p.returned.Peek(got.id)
+	facts = fleet.Facts{Message: got.hash, Publish: got.publish, Policy: got.policy, First: !returned, Again: d.Attempt > 1}
+	if got.items() == 0 {
+		d.Receipt.Ack() // a tick, or an empty request: nothing to settle but the time it carries
+		return facts, true
+	}
+	if held, ok := p.messages[got.id]; ok {
+		return p.repeatLocked(held, d, got)
+	}
+	if e, known := p.settled.Peek(got.id); known && (e.dead == nil || e.message == d.ID) {
+		p.ledger.book(Duplicate, policyNotNamed, got.count)
+		d.Receipt.Ack()
+		return facts, false
+	} else if known {
+		before.finished = e.finished(len(got.fragments))
+	}
+	m := &message{
+		id: got.id, hash: got.hash, message: d.ID, publish: d.Publish, attrs: d.Attributes, attempt: d.Attempt,
+		data: got.data, receipts: []Receipt{d.Receipt}, open: len(got.fragments),
+		charge: charge(got.id.size, got.index.Footprint(), len(got.fragments)),
+	}
+	if len(d.Data) != got.id.size {
+		m.charge += int64(len(d.Data)) // the receipt keeps the compressed form
+	}
+	p.returned.Remove(m.id)
+	p.messages[m.id] = m
+	p.bytes += m.charge
+	heap.Push(&p.newest, m)
+	facts.Fragments = p.enterLocked(m, got, before)
+	return facts, true
+}
+
+// repeatLocked books a payload that is held already. Another message with the same bytes, an SDK's retry, is acked at
+// once: the one that is held keeps the payload durable. The same message again, because its lease was lost, is acked with
+// the first, and charged for what it keeps in memory. The facts are told again only when the repeat was published earlier:
+// the earliest publish time wins.
+func (p *Pipeline) repeatLocked(m *message, d Delivery, got reading) (fleet.Facts, bool) {
+	p.ledger.book(Duplicate, policyNotNamed, got.count)
+	if d.ID != m.message {
+		d.Receipt.Ack()
+	} else {
+		m.receipts = append(m.receipts, d.Receipt)
+		m.attempt = max(m.attempt, d.Attempt)
+		m.charge += int64(len(d.Data))
+		p.bytes += int64(len(d.Data))
+	}
+	facts := fleet.Facts{Message: m.hash, Publish: got.publish, Policy: got.policy}
+	if !d.Publish.Before(m.publish) {
+		return facts, false
+	}
+	m.publish = d.Publish
+	heap.Init(&p.newest)
+	for i, f := range m.parts {
+		if f.state == undecided && !f.trace.IsZero() {
+			facts.Fragments = append(facts.Fragments, fleet.Fragment{Trace: f.trace, Facts: got.fragments[i].facts})
+		}
+	}
+	return facts, true
+}
+
+// enterLocked gives each fragment of a new message its way: with its trace into the window, after a decision that was
+// made already, or out at once for what has no trace. Those that had their outcome, or their
+// decision, before the message was handed back have it still. It returns the facts of those that go into the window.
+func (p *Pipeline) enterLocked(m *message, got reading, before handedBack) []fleet.Fragment {
+	facts := make([]fleet.Fragment, 0, len(got.fragments))
+	all := make([]fragment, len(got.fragments))
+	m.parts = make([]*fragment, len(got.fragments))
+	for i, g := range got.fragments {
+		f := &all[i]
+		*f = fragment{msg: m, index: got.index, trace: g.trace, first: g.first, count: g.count}
+		m.parts[i] = f
+	}
+	for i, f := range m.parts {
+		if before.finished.has(i) {
+			p.settle(f, Duplicate, policyNotNamed)
+			continue
+		}
+		if f.trace.IsZero() {
+			p.withoutTraceLocked(f)
+			continue
+		}
+		d, known := before.decision(i)
+		if known {
+			p.history.Put(f.trace, d)
+		} else {
+			d, known = p.history.Get(f.trace)
+		}
+		if known {
+			p.executeLocked(departure{decision: d, reason: "late", trace: f.trace, fragments: []*fragment{f}})
+			continue
+		}
+		p.gatherLocked(f)
+		facts = append(facts, fleet.Fragment{Trace: f.trace, Facts: got.fragments[i].facts})
+	}
+	return facts
+}
+
+func (p *Pipeline) gatherLocked(f *fragment) {
+	t := p.traces[f.trace]
+	if t == nil {
+		t = &trace{}
+		p.traces[f.trace] = t
+	}
+	t.fragments = append(t.fragments, f)
+	if f.count.Spans == 0 {
+		return
+	}
+	if t.spans == 0 {
+		p.ledger.receive(Count{Traces: 1})
+	}
+	t.spans++
+}
+
+// withoutTraceLocked sends a log record without a trace id on its way; it waits for nothing. Spans without a trace or
+// span id belong to no trace, can be decided by no policy and are refused by every backend: dead letters.
+func (p *Pipeline) withoutTraceLocked(f *fragment) {
+	d := departure{decision: sampler.Decision{Keep: true, Policy: PolicyNoTrace}, reason: "no trace id", fragments: []*fragment{f}}
+	d.invalid = f.count.Spans > 0
+	p.leaveLocked(d)
+}
