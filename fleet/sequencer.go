@@ -71,13 +71,14 @@ func (s *Sequencer) Gather(f *Facts, now time.Time) {
 // sayAgainEvery bounds what late spans cost: a decision is said again once a second at most.
 const sayAgainEvery = time.Second
 
-// Advance decides every trace whose deadline the watermark has reached, in the order (deadline, trace id), and those that
-// wait for longer than the window's MaxHold.
-func (s *Sequencer) Advance(watermark buffer.Stamp, now time.Time) {
+// Advance decides every trace whose deadline the watermark has reached, in the order (deadline, trace id).
+func (s *Sequencer) Advance(watermark buffer.Stamp) {
 	s.mark = watermark
 	s.window.Advance(watermark, s.release)
-	s.window.Expire(now, s.release)
 }
+
+// Expire decides the traces that wait for longer than the window's MaxHold, whatever the watermark.
+func (s *Sequencer) Expire(now time.Time) { s.window.Expire(now, s.release) }
 
 // SayAgain makes decisions that somebody lacks part of what Take returns, at most once a second.
 func (s *Sequencer) SayAgain(now time.Time) {

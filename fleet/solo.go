@@ -165,8 +165,9 @@ func (s *Solo) advance(now time.Time) []Decision {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !now.Before(s.begin) {
-		s.seq.Advance(s.watermark.At(now), now)
+		s.seq.Advance(s.watermark.At(now))
 	}
+	s.seq.Expire(now)
 	return s.takeLocked(now)
 }
 

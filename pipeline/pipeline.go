@@ -127,6 +127,7 @@ type Pipeline struct {
 	panics   int64
 
 	remembered  int       // decisions in returned
+	back        time.Time // when the last message returns that was handed back for a while
 	lettersBack time.Time // when the dead-letter topic, found away, is tried again
 
 	session    context.Context // from one Surrender to the next: exports end with it, and what came before is not held after

@@ -137,12 +137,23 @@ func (p *Pipeline) relieve() {
 		case m.inExport(), len(p.messages) == 1 && len(m.receipts) == 1:
 			kept = append(kept, m)
 		default:
-			p.giveBackLocked(m, p.handBack(m.attempt))
+			delay := p.handBack(m.attempt)
+			if at := time.Now().Add(delay); at.After(p.back) {
+				p.back = at
+			}
+			p.giveBackLocked(m, delay)
 		}
 	}
 	for _, m := range kept {
 		heap.Push(&p.newest, m)
 	}
+}
+
+// Back is when the last message returns that was handed back under pressure; zero when none was.
+func (p *Pipeline) Back() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.back
 }
 
 // maxHandBack is the longest ack deadline that Pub/Sub takes.

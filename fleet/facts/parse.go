@@ -48,6 +48,7 @@ func (b *Batch) parseHeader(r *reader) (messages, fragments int) {
 	b.Seq = r.uvarint("seq")
 	b.Newest = buffer.Stamp(r.varint("newest"))
 	b.Lag = time.Duration(r.varint("lag"))
+	b.Back = buffer.Stamp(r.uvarint("back"))
 	return r.count("messages", leastMessage), r.count("fragments", leastFragment)
 }
 

@@ -4,6 +4,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"tailweir/fleet/facts"
+	"tailweir/fleet/member"
 )
 
 // These are the bugs that the simulation of the protocol's first draft showed. Each test makes what led to it.
@@ -24,6 +27,7 @@ const prompt = 40 * time.Second
 
 func (r result) wantPrompt(t *testing.T, most time.Duration) {
 	t.Helper()
+	t.Logf("the latest decision came %s after its deadline; %+v", r.latest, r)
 	if r.latest > most {
 		t.Errorf("a trace was decided %s after its deadline, want at most %s", r.latest, most)
 	}
@@ -103,4 +107,37 @@ func TestALeaderThatReadsNothing(t *testing.T) {
 func TestWhatIsSaidAgainIsNotLate(t *testing.T) {
 	r := inWorld(t, setup{workers: 4, lasts: 120 * time.Second}, killEach(50*time.Second, (*world).leader))
 	r.wantPrompt(t, prompt)
+}
+
+// Facts for a term that this leader does not know are wanted by somebody; those for one that is over by nobody.
+func TestFactsForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 3, setup{workers: 1, old: policies(oldPercent, oldSlow)})
+		k := w.start(w.setup.old)
+		time.Sleep(20 * time.Second)
+		if phase := k.m.State().Phase; phase != member.Leading {
+			t.Fatalf("a lone worker is %s after 20 s", phase)
+		}
+		before, later := w.someBatch(1, w.begin), w.someBatch(2, time.Now())
+		time.Sleep(15 * time.Second)
+		w.mu.Lock()
+		if !before.acked {
+			t.Error("facts from before the term were not acked")
+		}
+		if later.acked || later.attempt < 3 {
+			t.Errorf("facts for an unknown term: acked is %t, after %d deliveries", later.acked, later.attempt)
+		}
+		w.mu.Unlock()
+		w.stop()
+	})
+}
+
+// someBatch puts a batch for a claim that nobody made on the facts topic.
+func (w *world) someBatch(claim byte, publish time.Time) *message {
+	b := facts.Batch{Fleet: w.judge.fleet, Claim: [16]byte{claim}, Worker: [16]byte{9}, Stream: 1}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := &message{id: string(rune('a' + claim)), data: b.Append(nil), publish: publish}
+	w.facts.add(m)
+	return m
 }

@@ -74,6 +74,10 @@ func (m *Member) takeIn(l *lead, b *facts.Batch, now time.Time) {
 	if b.Newest > l.e {
 		l.e, l.heard = b.Newest, now
 	}
+	// What was handed back before this stream began was said to another leader, or under another policy, if at all.
+	if l.back = max(l.back, b.Back); b.Seq == 0 && b.Back > 0 {
+		l.waitFor(b.Back, m.cfg)
+	}
 	for i := range b.Messages {
 		f := &b.Messages[i]
 		// What the members of the term before held, or one that fell silent, comes again, perhaps slowly: its traces wait.

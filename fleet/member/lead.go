@@ -25,7 +25,8 @@ type lead struct {
 	begin  time.Time // no decision before
 	latest time.Time // begin is not put off beyond
 	e      buffer.Stamp
-	heard  time.Time // when e last went on
+	heard  time.Time    // when e last went on
+	back   buffer.Stamp // when the last payload returns that a member handed back
 
 	data    []byte // of the entry that is out
 	number  uint64 // of the entry that is out; 0: none is
@@ -175,11 +176,15 @@ func (m *Member) body(now time.Time) (b order.Body, due bool) {
 	}
 	if l.change == 0 {
 		if mark, known := l.watermark(m.cfg.Slack); known && !now.Before(l.begin) {
-			l.seq.Advance(mark, now)
+			l.seq.Advance(mark)
 		}
+		l.seq.Expire(now)
 		l.seq.SayAgain(now)
 		b.Decide = encode(l.seq.Take(perEntry), m.policy.names)
 		b.Limiters = l.seq.Limiters()
+	}
+	if l.back > buffer.StampOf(now) {
+		b.Back = int64(l.back)
 	}
 	if l.moved || now.Sub(l.listed) >= listEvery {
 		b.Members = l.members()
@@ -281,6 +286,8 @@ func (m *Member) opened(now time.Time) {
 		l.seats[factsName(x.Worker)] = &seat{heard: now}
 	}
 	l.begin, l.latest = now.Add(m.cfg.Slack), now.Add(longestHold*m.cfg.Delay)
+	l.back = m.reading.back
+	l.waitFor(l.back, m.cfg)
 	m.cfg.Logger.Info("this worker leads the fleet", "term", l.term.ID, "members", len(l.seats))
 	select {
 	case <-m.duty: // of a term that ended before anybody looked
@@ -312,6 +319,13 @@ func (l *lead) wait(begin, latest time.Time) {
 	if begin.After(l.begin) {
 		l.begin, l.latest = begin, latest
 	}
+}
+
+// waitFor puts decisions off until payloads that were handed back are there again: nobody says their facts meanwhile. A trace
+// that waits too long for that is decided all the same.
+func (l *lead) waitFor(back buffer.Stamp, cfg Config) {
+	begin := time.UnixMilli(int64(back)).Add(cfg.Slack)
+	l.wait(begin, begin.Add(longestHold*cfg.Delay))
 }
 
 func (l *lead) members() []order.Member {

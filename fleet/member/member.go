@@ -76,6 +76,8 @@ type Holder interface {
 	Use(*sampler.Policies)
 	// Busy reports whether a payload has come whose facts were not sent yet.
 	Busy() bool
+	// Back is when the last payload returns that was handed back for a while; zero when none was.
+	Back() time.Time
 	// Resume begins pulling payloads.
 	Resume()
 	// Fence stops pulling and gives back everything that is held. It returns when that is done.

@@ -187,7 +187,11 @@ func (s *sender) report(now time.Time) facts.Report {
 		newest = min(newest, s.reported)
 	}
 	s.reported = newest
-	return facts.Report{Newest: newest, Lag: s.watermark.Lag(now), Policy: s.m.cfg.Policies.Hash()}
+	r := facts.Report{Newest: newest, Lag: s.watermark.Lag(now), Policy: s.m.cfg.Policies.Hash()}
+	if back := s.m.holder.Back(); back.After(now) {
+		r.Back = buffer.StampOf(back)
+	}
+	return r
 }
 
 // publish sends a batch. One that could not be confirmed leaves a hole in the stream, so another is begun, but not at once.

@@ -26,6 +26,7 @@ func (n nobody) Decided(id otlp.TraceID) (sampler.Decision, bool) { return n.his
 func (nobody) Held() iter.Seq[fleet.Facts]                        { return func(func(fleet.Facts) bool) {} }
 func (nobody) Use(*sampler.Policies)                              {}
 func (nobody) Busy() bool                                         { return false }
+func (nobody) Back() time.Time                                    { return time.Time{} }
 func (nobody) Resume()                                            {}
 func (nobody) Fence()                                             {}
 
@@ -61,7 +62,7 @@ func BenchmarkSequencer(b *testing.B) {
 			b.Fatal("a batch was not taken")
 		}
 		if mark, known := l.watermark(0); known {
-			l.seq.Advance(mark, now)
+			l.seq.Advance(mark)
 		}
 		all := l.seq.Take(perEntry)
 		decided += len(encode(all, m.policy.names))

@@ -28,6 +28,7 @@ type judge struct {
 
 	opens, differ int        // terms opened; traces decided again in the other way
 	active        order.Hash // the policy set
+	fleet         uint64     // as batches name it
 }
 
 // verdict is the first accepted decision on a trace.
@@ -43,9 +44,9 @@ type verdict struct {
 
 // basis is what a leader knew when it made an entry.
 type basis struct {
-	reached buffer.Stamp               // the least that the members had said of event time
-	slowest string                     // who said it
-	known   map[order.Worker]time.Time // what each had received before, in whose batches there was no hole
+	reached buffer.Stamp          // the least that the members had said of event time
+	slowest string                // who said it
+	known   map[order.Worker]told // what each had received before, in whose batches there was no hole
 }
 
 type spanRun struct {
@@ -58,12 +59,16 @@ type batchName struct {
 	stream, seq uint64
 }
 
+// told is when a worker made the first and the last batch that a leader has taken from it without a hole: what the worker
+// had in between, the leader knows.
+type told struct{ first, last time.Time }
+
 // flow is what a leader has taken from a worker.
 type flow struct {
 	stream, next uint64
 	newest       buffer.Stamp
 	ahead        map[uint64]buffer.Stamp
-	known        time.Time // what the worker received before, the leader knows
+	told
 }
 
 func newJudge(w *world) *judge {
@@ -171,9 +176,9 @@ func (j *judge) entry(k *worker, e order.Entry, data []byte) {
 }
 
 func (j *judge) basisOf(e order.Entry) (b basis) {
-	b.known = map[order.Worker]time.Time{}
+	b.known = map[order.Worker]told{}
 	for worker, f := range j.flows[e.ID] {
-		b.known[worker] = f.known
+		b.known[worker] = f.told
 	}
 	members := e.Body.Members
 	if status, _ := j.replica.Status(); members == nil {
@@ -268,6 +273,7 @@ func (j *judge) batch(data []byte) {
 		j.fault("a batch of facts cannot be parsed: %v", err)
 		return
 	}
+	j.fleet = b.Fleet
 	j.built[batchName{workerOf(b.Worker), b.Stream, b.Seq}] = time.Now()
 }
 
@@ -307,7 +313,10 @@ func (j *judge) took(k *worker, data []byte) {
 	f.ahead[b.Seq] = b.Newest
 	for newest, ok := f.ahead[f.next]; ok; newest, ok = f.ahead[f.next] {
 		f.newest = newest
-		f.known = later(f.known, j.built[batchName{worker, f.stream, f.next}])
+		f.last = later(f.last, j.built[batchName{worker, f.stream, f.next}])
+		if f.first.IsZero() {
+			f.first = f.last
+		}
 		f.next++
 	}
 }

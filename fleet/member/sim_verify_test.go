@@ -149,7 +149,7 @@ func (w *world) tell(t *traceRun, v *verdict, deadline int64) {
 			w.note("  message %s, published %.3fs, acked %.3fs", m.id, m.publish.Sub(w.begin).Seconds(), m.ackedAt.Sub(w.begin).Seconds())
 			for _, h := range m.holds {
 				told := v.known[w.judge.orderName(h.k)]
-				w.note("    %s had it %.3fs to %.3fs; the leader knew of it until %.3fs", h.k.name, h.from.Sub(w.begin).Seconds(), h.to.Sub(w.begin).Seconds(), told.Sub(w.begin).Seconds())
+				w.note("    %s had it %.3fs to %.3fs; the leader knew of it until %.3fs", h.k.name, h.from.Sub(w.begin).Seconds(), h.to.Sub(w.begin).Seconds(), told.last.Sub(w.begin).Seconds())
 			}
 		}
 	}
@@ -163,7 +163,8 @@ func (w *world) known(v *verdict, parts []*payload) bool {
 		for _, m := range p.messages {
 			for _, h := range m.holds {
 				at, ok := v.known[w.judge.orderName(h.k)]
-				told = told || ok && h.from.Add(time.Millisecond).Before(at)
+				since := h.to.IsZero() || h.to.After(at.first) // what was given back before the term is not said again
+				told = told || ok && since && h.from.Add(time.Millisecond).Before(at.last)
 			}
 		}
 		if !told {

@@ -20,14 +20,13 @@ import (
 
 // worker is a process of the fleet: a real member and a real pipeline, and what joins them to the topics.
 type worker struct {
-	w       *world
-	name    string // in the simulation
-	m       *member.Member
-	p       *pipeline.Pipeline
-	history *sampler.History
-	ctx     context.Context
-	cancel  context.CancelFunc
-	done    sync.WaitGroup
+	w      *world
+	name   string // in the simulation
+	m      *member.Member
+	p      *pipeline.Pipeline
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   sync.WaitGroup
 
 	gate    sync.Mutex // of Resume and Fence, held over no virtual time
 	session *session
@@ -56,7 +55,7 @@ type session struct {
 // start starts a worker with the policy set.
 func (w *world) start(set *sampler.Policies) *worker {
 	w.mu.Lock()
-	k := &worker{w: w, name: fmt.Sprintf("w%d", w.started), history: sampler.NewHistory(200_000)}
+	k := &worker{w: w, name: fmt.Sprintf("w%d", w.started)}
 	w.started++
 	w.mu.Unlock()
 	r := w.die("worker", k.name)
@@ -201,18 +200,11 @@ func (h *holder) pulls() bool {
 	return h.session != nil
 }
 
-func (h *holder) Apply(ds []fleet.Decision) {
-	for i := range ds {
-		if ds[i].Binding() {
-			h.history.Put(ds[i].Trace, ds[i].Decision)
-		}
-	}
-	h.p.Apply(ds)
-}
-
-func (h *holder) Decided(id otlp.TraceID) (sampler.Decision, bool) { return h.history.Get(id) }
+func (h *holder) Apply(ds []fleet.Decision)                        { h.p.Apply(ds) }
+func (h *holder) Decided(id otlp.TraceID) (sampler.Decision, bool) { return h.p.Decided(id) }
 func (h *holder) Held() iter.Seq[fleet.Facts]                      { return h.p.Held() }
 func (h *holder) Use(set *sampler.Policies)                        { h.p.Use(set) }
+func (h *holder) Back() time.Time                                  { return h.p.Back() }
 func (h *holder) Busy() bool                                       { return h.p.Busy() }
 
 func (h *holder) Resume() {

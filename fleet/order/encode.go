@@ -21,7 +21,8 @@ const (
 	partDecide   = 1 << 3
 	partPolicy   = 1 << 4
 	partLimiters = 1 << 5
-	partsKnown   = 1<<6 - 1
+	partBack     = 1 << 6
+	partsKnown   = 1<<7 - 1
 
 	decideKeep      = 1 << 0
 	decideThreshold = 1 << 1 // seven bytes of threshold follow
@@ -86,6 +87,9 @@ func appendBody(dst []byte, b *Body) []byte {
 	if len(b.Limiters) > 0 {
 		dst = appendBytes(dst, b.Limiters)
 	}
+	if b.Back != 0 {
+		dst = binary.AppendVarint(dst, b.Back)
+	}
 	return dst
 }
 
@@ -97,6 +101,7 @@ func parts(b *Body) byte {
 	}{
 		{b.Open, partOpen}, {b.Resign, partResign}, {b.Members != nil, partMembers},
 		{len(b.Decide) > 0, partDecide}, {b.Policy != nil, partPolicy}, {len(b.Limiters) > 0, partLimiters},
+		{b.Back != 0, partBack},
 	} {
 		if part.there {
 			p |= part.bit

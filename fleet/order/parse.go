@@ -95,6 +95,12 @@ func (p *parser) parts(seq uint64) (b Body) {
 	if has&partLimiters != 0 {
 		b.Limiters = p.bytes("limiters", 1)
 	}
+	if has&partBack != 0 {
+		at := p.at
+		if b.Back = p.time("back"); b.Back == 0 {
+			p.fail(at, "back", "0 is not written")
+		}
+	}
 	return b
 }
 
