@@ -286,9 +286,13 @@ func (m *Member) opened(now time.Time) {
 		l.seats[factsName(x.Worker)] = &seat{heard: now}
 	}
 	l.begin, l.latest = now.Add(m.cfg.Slack), now.Add(longestHold*m.cfg.Delay)
+	if len(l.seats) == 0 {
+		l.begin = now.Add(m.cfg.Delay)
+	}
+	l.seats[factsName(m.name)] = &seat{heard: now} // who led before has left the members, and may be this one
 	l.back = m.reading.back
 	l.waitFor(l.back, m.cfg)
-	m.cfg.Logger.Info("this worker leads the fleet", "term", l.term.ID, "members", len(l.seats))
+	m.cfg.Logger.Info("this worker leads the fleet", "term", l.term.ID.String(), "members", len(l.seats))
 	select {
 	case <-m.duty: // of a term that ended before anybody looked
 	default:

@@ -145,7 +145,7 @@ func (m *Member) follow(e order.Effect) {
 	switch e := e.(type) {
 	case order.NewLeader:
 		m.mu.Lock()
-		if m.reading.term.Worker == m.name {
+		if m.reading.term.Worker == m.name && e.Term.Worker != m.name {
 			m.reading.listed = false // rule 6: nobody waits for the facts of the leader before
 		}
 		m.reading.term, m.reading.open = e.Term, false
@@ -159,7 +159,7 @@ func (m *Member) follow(e order.Effect) {
 		m.mu.Unlock()
 	case order.Anomaly:
 		m.cfg.Logger.Error("the fleet's log was not what Pub/Sub promises: everything is given back and the log read again",
-			"anomaly", e.Kind.String(), "term", e.ID, "seq", e.Seq)
+			"anomaly", e.Kind.String(), "term", e.ID.String(), "seq", e.Seq)
 		m.mu.Lock()
 		m.reading.broken, m.reading.anchored, m.reading.listed = true, false, false
 		m.reading.end()

@@ -10,9 +10,9 @@ import (
 
 // result is what came of a run.
 type result struct {
-	traces, kept, torn, deviating, excused, twice, fences, terms int
-	logged                                                       int
-	latest                                                       time.Duration // from deadline to decision, at worst
+	traces, kept, torn, deviating, excused, partial, twice, fences, terms int
+	logged                                                                int
+	latest                                                                time.Duration // from deadline to decision, at worst
 }
 
 // watch looks at what must hold at all times, every quarter of a second, until the world is over.
@@ -129,6 +129,12 @@ func (w *world) verifyTrace(t *traceRun, r *result) {
 		j.fault("trace %d is decided at %s, whose deadline is %d ms after the watermark that its members' batches allow (%.4x/%d, %s)",
 			t.number, v.at.Sub(w.begin), deadline-int64(v.reached)+slack.Milliseconds(), v.term, v.seq, v.slowest)
 	}
+	if !known {
+		r.partial++
+		if r.partial < 4 {
+			w.tell(t, v, deadline)
+		}
+	}
 	if v.keep == keep {
 		return
 	}
@@ -143,7 +149,7 @@ func (w *world) verifyTrace(t *traceRun, r *result) {
 
 // tell notes all there is to say of a trace.
 func (w *world) tell(t *traceRun, v *verdict, deadline int64) {
-	w.note("trace %d, ideal deadline %.3fs:", t.number, time.UnixMilli(deadline).Sub(w.begin).Seconds())
+	w.note("trace %d, decided %.3fs by %.4x/%d, ideal deadline %.3fs:", t.number, v.at.Sub(w.begin).Seconds(), v.term, v.seq, time.UnixMilli(deadline).Sub(w.begin).Seconds())
 	for _, p := range t.parts {
 		for _, m := range p.messages {
 			w.note("  message %s, published %.3fs, acked %.3fs", m.id, m.publish.Sub(w.begin).Seconds(), m.ackedAt.Sub(w.begin).Seconds())

@@ -8,9 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
-	"tailweir/exporter"
 	"tailweir/fleet"
 	"tailweir/fleet/member"
 	"tailweir/otlp"
@@ -310,83 +307,4 @@ type deadTopic struct{ w *world }
 func (d deadTopic) Publish(_ context.Context, _ []byte, attrs map[string]string) error {
 	d.w.t.Errorf("a dead letter: %v", attrs)
 	return nil
-}
-
-// exporterOf is k's way to the backend, which is one for all.
-type exporterOf worker
-
-func (*exporterOf) Name() string { return "backend" }
-
-func (x *exporterOf) Export(ctx context.Context, b *exporter.Batch) error {
-	k, w := (*worker)(x), x.w
-	spans := readSpans(b.Payload)
-	w.mu.Lock()
-	k.exports++
-	r := w.die("export", k.name, k.exports)
-	w.mu.Unlock()
-	there, back := between(r, 2*time.Millisecond, 25*time.Millisecond), between(r, 2*time.Millisecond, 25*time.Millisecond)
-	if r.Float64() < 0.02 {
-		back += between(r, 0, 5*time.Second)
-	}
-	if err := sleep(ctx, there); err != nil {
-		return err
-	}
-	w.mu.Lock()
-	dead := k.dead
-	if !dead {
-		w.judge.exported(k, spans)
-	}
-	w.mu.Unlock()
-	if err := sleep(ctx, back); err != nil {
-		return err
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if dead || k.dead {
-		return errDead
-	}
-	w.judge.confirmed(spans)
-	return nil
-}
-
-// spanKey is a span's place in the run: the trace's number and the span's in it.
-type spanKey struct{ trace, span uint32 }
-
-func readSpans(payload []byte) (all []spanKey) {
-	each := func(b []byte, num protowire.Number, yield func([]byte)) {
-		for len(b) > 0 {
-			n, typ, m := protowire.ConsumeTag(b)
-			v := protowire.ConsumeFieldValue(n, typ, b[m:])
-			if m < 0 || v < 0 {
-				panic("an exported payload cannot be read")
-			}
-			if n == num {
-				body, _ := protowire.ConsumeBytes(b[m:])
-				yield(body)
-			}
-			b = b[m+v:]
-		}
-	}
-	each(payload, 1, func(rs []byte) {
-		each(rs, 2, func(ss []byte) {
-			each(ss, 2, func(span []byte) {
-				each(span, 2, func(id []byte) { all = append(all, keyOf(id)) })
-			})
-		})
-	})
-	return all
-}
-
-// tick is member.Config.Tick.
-func (w *world) tick(ctx context.Context, k *worker) error {
-	if err := k.control(ctx); err != nil {
-		return err
-	}
-	w.mu.Lock()
-	w.load.ticks++
-	n := w.load.ticks
-	w.mu.Unlock()
-	d := delay(w.die("tick", n), false)
-	w.after(d/2, func() { w.load.stamp(k.name, &payload{}, fmt.Sprintf("tick %d", n)) })
-	return sleep(ctx, d)
 }

@@ -1,7 +1,6 @@
 package member
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -80,7 +79,7 @@ func (m *Member) State() State {
 	r := &m.reading
 	s.Name, s.Phase = m.Name(), m.phase()
 	if r.term.Claim != 0 {
-		s.Leader, s.Term, s.Since = nameOf(r.term.Worker), fmt.Sprintf("%x", r.term.ID), time.UnixMilli(r.term.Claim)
+		s.Leader, s.Term, s.Since = nameOf(r.term.Worker), r.term.ID.String(), time.UnixMilli(r.term.Claim)
 	}
 	if m.replica != nil {
 		status, _ := m.replica.Status()

@@ -3,10 +3,14 @@ package order
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 )
 
 // ID names a claim and the term that it begins: 128 random bits, new for each claim.
 type ID [16]byte
+
+// String returns id in hexadecimal digits.
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
 // Worker names a process: 64 random bits, new for each start.
 type Worker uint64
