@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -43,7 +45,7 @@ func TestFleetSection(t *testing.T) {
 		want, lack []string
 	}{
 		"alone":      {fleet: console.Fleet{Mode: "off"}, want: []string{"One worker, decisions in this process."}, lack: []string{"<table>", "leads"}},
-		"leads":      {fleet: inFleet(me), want: []string{"leads for <b>61.0 s</b>", "watermark <b>740 ms</b> behind", "decided by pressure <b>77</b>", ">340 ms<", ">1.20 s<", ">3.50 s<"}, lack: []string{`id="anomalies"`, "configured here"}},
+		"leads":      {fleet: inFleet(me), want: []string{"has led for <b>61.0 s</b>", "watermark <b>740 ms</b> behind", "decided by pressure <b>77</b>", ">340 ms<", ">1.20 s<", ">3.50 s<"}, lack: []string{`id="anomalies"`, "configured here"}},
 		"follows":    {fleet: inFleet(other), want: []string{`led by <span class="id">` + other, "2, 9.50 s in all", "&lt;i&gt;third&lt;/i&gt;", `pill ok">holding`}, lack: []string{"watermark", "decided by pressure", "<i>third"}},
 		"unknown":    {fleet: inFleet(""), want: []string{"nobody is known to lead"}},
 		"fenced":     {fleet: inFleet(other), change: func(f *console.FleetMember) { f.Phase = "fenced" }, want: []string{`pill bad">fenced`}},
@@ -84,6 +86,21 @@ func TestWindowIsTheLeaders(t *testing.T) {
 	if got := section(t, page, "window"); strings.Contains(got, "Traces undecided") || strings.Contains(got, "event time") || !strings.Contains(got, "Payloads held") {
 		t.Errorf("window: %s", got)
 	}
+}
+
+func TestFleetRates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := example(t)
+		source.stats.Fleet = inFleet("00000000000000b2")
+		c := console.New(source, console.Config{})
+		ask(t, c, "GET", "/", "localhost")
+		time.Sleep(2 * time.Second)
+		source.stats.Fleet.LogRead, source.stats.Fleet.FragmentsSent = 5, 2468
+		got := section(t, ask(t, c, "GET", "/", "localhost").Body.String(), "fleet")
+		if !strings.Contains(got, "<b>2.5</b> log messages/s") || !strings.Contains(got, "facts on <b>1,234</b> fragments/s") {
+			t.Errorf("5 messages and 2468 fragments in 2 s: %s", got)
+		}
+	})
 }
 
 func TestFleetJSON(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -93,7 +92,11 @@ func TestFleet(t *testing.T) {
 	}
 	t.Parallel()
 	p := inFleet(newProcess(t))
-	quick := func(c *Config) { c.Window.StartDelay = time.Millisecond }
+	// The halves of a trace are published one after the other: on a busy machine that takes its time.
+	quick := func(c *Config) {
+		w := &c.Window
+		w.StartDelay, w.Settle, w.Idle, w.MaxAge, w.Slack = time.Millisecond, 2*time.Second, 3*time.Second, 10*time.Second, time.Second
+	}
 	var backends []*exportertest.Backend
 	var workers []*running
 	var clients []*queue.Client
@@ -161,7 +164,7 @@ func TestFleet(t *testing.T) {
 			t.Errorf("the log subscription %s is still there", s.Name)
 		}
 	}
-	soon(t, 15*time.Second, "nobody followed the one that left", func() bool { return stayer.state().Phase == member.Leading })
+	soon(t, 12*time.Second, "nobody followed the one that left", func() bool { return stayer.state().Phase == member.Leading })
 	t.Logf("a successor led %v after the leader left", time.Since(left).Round(100*time.Millisecond))
 	newcomer := start()
 	send(91, 100)
@@ -352,65 +355,5 @@ func TestSweep(t *testing.T) {
 		if diff := cmp.Diff(step.want, left(step.alive...)); diff != "" {
 			t.Errorf("sweep %d leaves (-want +got):\n%s", i+1, diff)
 		}
-	}
-}
-
-// A fence gives everything back, as often as it is called, and what comes after Resume is decided; counters go on.
-func TestFenceAndResume(t *testing.T) {
-	p := newProcess(t)
-	backend := exportertest.NewHTTP(t, nil)
-	w := p.worker(backend, func(c *Config) { c.Window.Settle, c.Window.Idle = 2*time.Second, 2*time.Second })
-	for n := byte(1); n <= 4; n++ {
-		p.sendTrace(n, true)
-	}
-	poll(t, "the worker does not hold the payloads", func() bool { return w.w.Held() == 8 })
-	w.w.holder.Resume() // a session runs: this begins no second one
-	var both sync.WaitGroup
-	for range 2 {
-		both.Go(w.w.holder.Fence)
-	}
-	both.Wait()
-	before := w.w.holder.stats() // with ticks, which are acked
-	if held := w.w.Held(); held != 0 || before.Nacked != 8 || before.Received != 8+before.Acked {
-		t.Errorf("fenced it holds %d messages; %+v: want 8 nacked, once", held, before)
-	}
-	time.Sleep(200 * time.Millisecond)
-	if got := w.w.holder.stats(); got != before {
-		t.Errorf("%+v, want %+v: it pulls although it is fenced", got, before)
-	}
-	w.w.holder.Resume()
-	poll(t, "messages are un-acked", func() bool { return w.totals().InFlight.Spans == 0 && p.unacked() == 0 })
-	if got := slices.Collect(maps.Values(spansAt(t, backend, 0))); len(got) != 8 || slices.Max(got) != 1 {
-		t.Errorf("spans came %v times, want 8 of them once", got)
-	}
-	if after := w.w.holder.stats(); after.Nacked != 8 || after.Received != after.Acked+8 || after.Acked < before.Acked+8 {
-		t.Errorf("%+v after %+v: want 8 acked more, and the counters to go on", after, before)
-	}
-	if fault := unbalanced(w.totals()); fault != "" {
-		t.Errorf("the totals do not add up: %s", fault)
-	}
-}
-
-// While a worker stops, neither a fence nor a resume interferes with it.
-func TestFenceWhileStopping(t *testing.T) {
-	p := newProcess(t)
-	w := p.worker(exportertest.NewHTTP(t, nil), func(c *Config) {
-		c.Window.Settle, c.Window.Idle, c.Window.MaxAge = time.Minute, time.Minute, time.Minute
-	})
-	p.sendTrace(1, true)
-	poll(t, "the worker does not hold the payloads", func() bool { return w.w.Held() == 2 })
-	w.w.holder.stop()
-	w.w.holder.Fence()
-	if got := w.w.Held(); got != 2 {
-		t.Errorf("it holds %d messages, want 2: what is decided must go out first", got)
-	}
-	w.w.holder.Resume()
-	p.sendTrace(2, true)
-	time.Sleep(200 * time.Millisecond)
-	if got := w.w.Held(); got != 2 {
-		t.Errorf("it holds %d messages, want 2: it has begun to pull again", got)
-	}
-	if s := w.stop(); s.Messages != 2 {
-		t.Errorf("%d messages went back, want 2", s.Messages)
 	}
 }

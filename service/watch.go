@@ -75,13 +75,12 @@ func WatchLog(ctx context.Context, cfg Config, client *queue.Client, since time.
 			err = e
 		}
 	}()
-	live := r.Start().After(began)
 	for first := true; ; first = false {
 		if !w.wait(ctx, began, first) {
 			return nil
 		}
 		report := w.report(time.Now())
-		report.Log, report.Live = cfg.Queue.Log, live
+		report.Log, report.Live = cfg.Queue.Log, report.Begin.After(began)
 		if !show(report) {
 			return nil
 		}
@@ -100,6 +99,7 @@ type logWatch struct {
 	mu      sync.Mutex // guards all below
 	replica *order.Replica
 	begin   time.Time
+	oldest  time.Time // publish time of the first message, and of the last
 	newest  time.Time
 	came    time.Time // when a message last came
 	count   counted
@@ -123,6 +123,12 @@ func (w *logWatch) take(data []byte, publish time.Time) {
 	w.came = time.Now()
 	if publish.After(w.newest) {
 		w.newest = publish
+	}
+	if w.oldest.IsZero() || publish.Before(w.oldest) {
+		w.oldest = publish
+	}
+	if publish.Before(w.begin) {
+		w.begin = publish // older ones may come, and some emulators deliver all that they retain instead of seeking
 	}
 	m, err := order.Parse(data)
 	if err != nil {
@@ -203,7 +209,7 @@ func (w *logWatch) report(now time.Time) LogReport {
 	}
 	period := now.Sub(w.shownAt)
 	if w.shownAt.IsZero() {
-		period = w.newest.Sub(w.begin)
+		period = w.newest.Sub(w.oldest)
 	}
 	if s := period.Seconds(); s > 0 {
 		r.PeriodMS = period.Milliseconds()

@@ -39,18 +39,22 @@ func TestLogWatch(t *testing.T) {
 		Begin: time.UnixMilli(epoch), Newest: time.UnixMilli(epoch + 23_000), AgeMS: 2000, Known: true, Leader: "00000000000000a1",
 		Since: time.UnixMilli(epoch + 13_000), Term: "01000000000000000000000000000000", Seq: 2,
 		Members: []string{"00000000000000a1", "00000000000000b2"}, Epoch: 7, Policy: "00000000000000f0",
-		Claims: 2, Probes: 1, Terms: 1, PeriodMS: 23_000, Entries: 2.0 / 23, Kept: 1.0 / 23, Dropped: 2.0 / 23,
+		Claims: 2, Probes: 1, Terms: 1, PeriodMS: 10_000, Entries: 0.2, Kept: 0.1, Dropped: 0.2,
 	}
 	for name, tt := range map[string]struct {
 		log    []said
 		change func(*LogReport)
 	}{
 		"led":      {led, func(*LogReport) {}},
-		"resigned": {append(led[:3:3], said{16_100, entry(3, order.Body{Resign: true})}, said{23_000, order.Probe{}}), func(r *LogReport) { r.Seq, r.Resigned, r.Claims, r.Entries = 3, true, 1, 3.0/23 }},
+		"resigned": {append(led[:3:3], said{16_100, entry(3, order.Body{Resign: true})}, said{23_000, order.Probe{}}), func(r *LogReport) { r.Seq, r.Resigned, r.Claims, r.Entries = 3, true, 1, 0.3 }},
 		"a claim that wins, without its open": {append(led[:4:4], said{23_000, order.Probe{}}, said{28_000, order.Claim{ID: order.ID{2}, Worker: 0xb2}}), func(r *LogReport) {
 			r.Newest, r.AgeMS, r.Known, r.Leader, r.Since = time.UnixMilli(epoch+28_000), -3000, false, "00000000000000b2", time.UnixMilli(epoch+28_000)
 			r.Term, r.Seq, r.Probes, r.Terms, r.Members = "02000000000000000000000000000000", 0, 2, 2, []string{"00000000000000b2"}
-			r.PeriodMS, r.Entries, r.Kept, r.Dropped = 28_000, 2.0/28, 1.0/28, 2.0/28
+			r.PeriodMS, r.Entries, r.Kept, r.Dropped = 15_000, 2.0/15, 1.0/15, 2.0/15
+		}},
+		"older than asked for": {append([]said{{-1000, order.Probe{}}}, led...), func(r *LogReport) {
+			r.Begin, r.Probes = time.UnixMilli(epoch-1000), 2
+			r.PeriodMS, r.Entries, r.Kept, r.Dropped = 24_000, 2.0/24, 1.0/24, 2.0/24
 		}},
 		"an anomaly": {append(led[:4:4], said{22_900, order.Claim{ID: order.ID{9}}}, said{23_000, order.Entry{ID: order.ID{5}, ClaimPublish: epoch + 14_000, Seq: 9}}), func(r *LogReport) {
 			*r = LogReport{
@@ -70,6 +74,25 @@ func TestLogWatch(t *testing.T) {
 				t.Errorf("report (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// After an anomaly the watch finds its place in the log again.
+func TestLogWatchGoesOn(t *testing.T) {
+	w := newLogWatch(Default(), time.UnixMilli(epoch))
+	third, fourth := entry(3, order.Body{}), entry(4, order.Body{Members: []order.Member{{Worker: 0xc3}}})
+	fourth.Cert = order.Cert{Seq: 3, Publish: epoch + 26_500}
+	for _, s := range []said{
+		{13_000, order.Claim{ID: order.ID{1}, Worker: 0xa1}},
+		{15_400, entry(1, order.Body{})},
+		{23_000, order.Entry{ID: order.ID{5}, ClaimPublish: epoch + 14_000, Seq: 9}}, // of a claim that nobody read
+		{26_500, third}, {29_000, fourth},
+	} {
+		w.take(order.Append(nil, s.m), time.UnixMilli(epoch+s.at))
+	}
+	r := w.report(time.UnixMilli(epoch + 29_000))
+	if !r.Known || r.Leader != "00000000000000a1" || r.Seq != 4 || len(r.Members) != 1 || r.Anomalies["unknown_claim"] != 1 {
+		t.Errorf("report %+v: want entry 4 of worker a1, one member, one anomaly", r)
 	}
 }
 

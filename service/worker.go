@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -217,10 +218,13 @@ func (w *Worker) finish(ctx context.Context) bool {
 	if !w.opts.Local {
 		w.holder.deafen()
 	}
-	grace, cancel := context.WithTimeout(ctx, w.cfg.Shutdown-w.leaving())
+	leaving := w.leaving()
+	grace, cancel := context.WithTimeout(ctx, w.cfg.Shutdown-leaving)
 	defer cancel()
 	done := w.pipeline.Quiesce(grace)
-	w.sequencer.Leave(ctx)
+	goodbye, cancel := context.WithTimeout(ctx, cmp.Or(leaving, w.cfg.Shutdown))
+	defer cancel()
+	w.sequencer.Leave(goodbye)
 	return done && w.pipeline.Quiesce(ctx)
 }
 
@@ -253,6 +257,9 @@ func (w *Worker) closeExporters() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Name returns the worker's name in its fleet, new for each start: what the log and the other workers call it.
+func (w *Worker) Name() string { return w.sequencer.State().Name }
 
 // Held returns how many messages the worker holds un-acked.
 func (w *Worker) Held() int { return w.pipeline.State().Messages }

@@ -43,7 +43,7 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 	if err != nil {
 		return &service.UsageError{Err: err}
 	}
-	p.Log.Info("worker is up", "project", cfg.Project, "subscription", cfg.Queue.Subscription, "fleet", cfg.Fleet, "console", service.Addresses(listeners), "policies", cfg.Compiled.Names())
+	p.Log.Info("worker is up", "project", cfg.Project, "subscription", cfg.Queue.Subscription, "fleet", cfg.Fleet, "name", w.Name(), "console", service.Addresses(listeners), "policies", cfg.Compiled.Names())
 	s, err := w.Run(ctx)
 	p.Log.Info("worker is done", "received_spans", s.Received.Spans, "kept_traces", s.Kept.Traces, "dropped_traces", s.Dropped.Traces,
 		"handed_back_messages", s.Messages, "grace_was_enough", !s.Undone)
