@@ -28,6 +28,9 @@ type SubscriberConfig struct {
 	Streams int
 	// Grace bounds how long Run goes on sending acks after its context ended. Default 5 s.
 	Grace time.Duration
+	// Insist makes Run reconnect after every error from the first stream on, as if one had lived: for a subscription that was
+	// pulled from before.
+	Insist bool
 	// Broken is called when a stream ended though it was to go on: messages on their way in it come again when their
 	// leases end. May be nil.
 	Broken func()

@@ -40,7 +40,7 @@ type Subscriber struct {
 func (c *Client) Subscriber(subscription string, cfg SubscriberConfig) *Subscriber {
 	cfg = cfg.withDefaults()
 	name := c.path("subscriptions", subscription)
-	return &Subscriber{
+	s := &Subscriber{
 		name:     name,
 		clientID: uuid.NewString(),
 		cfg:      cfg,
@@ -50,6 +50,8 @@ func (c *Client) Subscriber(subscription string, cfg SubscriberConfig) *Subscrib
 		stopped:  make(chan struct{}),
 		draining: make(chan struct{}),
 	}
+	s.proven.Store(cfg.Insist)
+	return s
 }
 
 // Run pulls until StopPulling is called or ctx is done, and keeps leases and sends acks until ctx is done. It may be
@@ -64,8 +66,8 @@ func (c *Client) Subscriber(subscription string, cfg SubscriberConfig) *Subscrib
 // says how many are unconfirmed. Messages not settled are forgotten: their leases run out.
 //
 // Run returns an error before that when the first stream is refused for a reason that needs a person: the
-// subscription does not exist, is not pulled from, or access is denied. Once a stream has lived, Run reconnects after
-// any error.
+// subscription does not exist, is not pulled from, or access is denied. Once a stream has lived, or with Insist, Run
+// reconnects after any error.
 func (s *Subscriber) Run(ctx context.Context, handle func(*Message)) error {
 	if err := s.cfg.Validate(); err != nil {
 		return err

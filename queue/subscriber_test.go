@@ -287,6 +287,22 @@ func TestRefusedSubscriptionIsAnError(t *testing.T) {
 	}
 }
 
+// A subscription that was pulled from before comes back: nobody has to start the process again.
+func TestInsists(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	c := s.open()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	sub := c.Subscriber("missing", SubscriberConfig{Insist: true})
+	if err := sub.Run(ctx, func(*Message) {}); err != nil || ctx.Err() == nil {
+		t.Errorf("Run = %v before its time, want nil when its context ends", err)
+	}
+	if sub.Stats().Reconnects == 0 {
+		t.Error("it was not tried again")
+	}
+}
+
 func TestRunTwiceIsAnError(t *testing.T) {
 	t.Parallel()
 	c := startServer(t).open()

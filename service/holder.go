@@ -24,7 +24,7 @@ const streamsClose = 600 * time.Millisecond
 // session by session. It is a member.Holder, and safe for concurrent use.
 type holder struct {
 	*pipeline.Pipeline
-	open   func() *queue.Subscriber
+	open   func(insist bool) *queue.Subscriber
 	handle func(*queue.Message)
 	fail   func(error)
 	leases context.Context // sessions end with it
@@ -32,6 +32,7 @@ type holder struct {
 	mu     sync.Mutex // guards all below
 	now    *session
 	closed bool
+	lived  bool        // a session was begun before
 	past   queue.Stats // of the sessions that have ended
 	// late is the decisions that came after deafen: remembered, since a leader asks for them until it has resigned, and not
 	// executed. nil before.
@@ -90,8 +91,8 @@ func (h *holder) Resume() {
 		return
 	}
 	ctx, cancel := context.WithCancel(h.leases)
-	s := &session{sub: h.open(), cancel: cancel, done: make(chan struct{})}
-	h.now = s
+	s := &session{sub: h.open(h.lived), cancel: cancel, done: make(chan struct{})}
+	h.now, h.lived = s, true
 	go func() {
 		defer close(s.done)
 		if s.err = s.sub.Run(ctx, h.handle); s.err != nil && ctx.Err() == nil {

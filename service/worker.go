@@ -100,11 +100,12 @@ func NewWorker(cfg Config, opts WorkerOptions) (*Worker, error) {
 	return w, nil
 }
 
-// newSubscriber returns the subscriber of the next session of pulling.
-func (w *Worker) newSubscriber() *queue.Subscriber {
+// newSubscriber returns the subscriber of the next session of pulling. Only the first session's failure is a fault of the
+// configuration, for a person to mend: later ones insist.
+func (w *Worker) newSubscriber(insist bool) *queue.Subscriber {
 	hold := w.cfg.Hold
 	return w.opts.Client.Subscriber(w.cfg.Queue.Subscription, queue.SubscriberConfig{
-		Lease: hold.Lease,
+		Lease: hold.Lease, Insist: insist,
 		// The credit is out of the hold's reach: the hold hands messages back at 80 % of its budget and never waits for
 		// messages that it keeps from itself.
 		MaxMessages: int(hold.MaxBytes)/bytesPerMessage + 1000, MaxBytes: 2 * int(hold.MaxBytes),
