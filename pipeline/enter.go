@@ -48,20 +48,17 @@ func (p *Pipeline) hold(d Delivery, got reading) (facts fleet.Facts, tell bool) 
 	return facts, true
 }
 
-// repeatLocked books a payload that is held already. Another message with the same bytes, an SDK's retry, is acked at
-// once: the one that is held keeps the payload durable. The same message again, because its lease was lost, is acked with
-// the first, and charged for what it keeps in memory. The facts are told again only when the repeat was published earlier:
-// the earliest publish time wins.
+// repeatLocked books a payload that is held already: an SDK's retry, another message with the same bytes, or the same message
+// again because its lease was lost. It is settled with the first, and charged for what it keeps in memory. To ack a retry at
+// once, since the held one keeps the payload durable, would be true of one worker only: in a fleet two workers that hold
+// two copies, each delivered to both, would ack each other's and both keep what the server has forgotten. The facts are
+// told again only when the repeat was published earlier: the earliest publish time wins.
 func (p *Pipeline) repeatLocked(m *message, d Delivery, got reading) (fleet.Facts, bool) {
 	p.ledger.book(Duplicate, policyNotNamed, got.count)
-	if d.ID != m.message {
-		d.Receipt.Ack()
-	} else {
-		m.receipts = append(m.receipts, d.Receipt)
-		m.attempt = max(m.attempt, d.Attempt)
-		m.charge += int64(len(d.Data))
-		p.bytes += int64(len(d.Data))
-	}
+	m.receipts = append(m.receipts, d.Receipt)
+	m.attempt = max(m.attempt, d.Attempt)
+	m.charge += int64(len(d.Data))
+	p.bytes += int64(len(d.Data))
 	facts := fleet.Facts{Message: m.hash, Publish: got.publish, Policy: got.policy}
 	if !d.Publish.Before(m.publish) {
 		return facts, false

@@ -36,6 +36,7 @@ var scenarios = []scenario{
 	{name: "backlog", workers: []int{2}, faults: backlog, change: func(s *setup) { s.lasts += 150 * time.Second }},
 	{name: "deploy", workers: []int{5}, faults: deploy},
 	{name: "pressure", workers: []int{2}, change: func(s *setup) { s.maxBytes = 100_000 }},
+	{name: "pressurekill", workers: []int{5}, change: func(s *setup) { s.maxBytes = 100_000 }, faults: killEach(30*time.Second, anybody)},
 	{name: "combo", workers: []int{5}, change: func(s *setup) { s.bad, s.coin, s.swap, s.twice = true, true, 0.3, 0.02 }, faults: combo},
 }
 
