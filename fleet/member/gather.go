@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"tailweir/buffer"
 	"tailweir/fleet/facts"
 	"tailweir/fleet/order"
 )
@@ -49,7 +50,7 @@ func (m *Member) gather(l *lead, b *facts.Batch, data []byte, publish time.Time)
 	}
 	switch l.inbox.Take(b) {
 	case facts.Fresh:
-		m.takeIn(l, b, time.Now())
+		m.takeIn(l, b, publish, time.Now())
 	case facts.Early:
 		return Later
 	case facts.Foreign:
@@ -58,7 +59,7 @@ func (m *Member) gather(l *lead, b *facts.Batch, data []byte, publish time.Time)
 	return Ack
 }
 
-func (m *Member) takeIn(l *lead, b *facts.Batch, now time.Time) {
+func (m *Member) takeIn(l *lead, b *facts.Batch, publish, now time.Time) {
 	s := l.seats[b.Worker]
 	if s == nil {
 		if len(l.seats) == 0 { // nobody held anything: all that was held is on its way again
@@ -75,7 +76,7 @@ func (m *Member) takeIn(l *lead, b *facts.Batch, now time.Time) {
 		l.e, l.heard = b.Newest, now
 	}
 	// What was handed back before this stream began was said to another leader, or under another policy, if at all.
-	if l.back = max(l.back, b.Back); b.Seq == 0 && b.Back > 0 {
+	if l.away.learn(b.Back, buffer.StampOf(publish)); b.Seq == 0 && b.Back > 0 {
 		l.waitFor(b.Back, m.cfg)
 	}
 	for i := range b.Messages {

@@ -25,8 +25,8 @@ type lead struct {
 	begin  time.Time // no decision before
 	latest time.Time // begin is not put off beyond
 	e      buffer.Stamp
-	heard  time.Time    // when e last went on
-	back   buffer.Stamp // when the last payload returns that a member handed back
+	heard  time.Time // when e last went on
+	away   away
 
 	data    []byte // of the entry that is out
 	number  uint64 // of the entry that is out; 0: none is
@@ -183,8 +183,8 @@ func (m *Member) body(now time.Time) (b order.Body, due bool) {
 		b.Decide = encode(l.seq.Take(perEntry), m.policy.names)
 		b.Limiters = l.seq.Limiters()
 	}
-	if l.back > buffer.StampOf(now) {
-		b.Back = int64(l.back)
+	if l.away.until > buffer.StampOf(now) {
+		b.Back = int64(l.away.until)
 	}
 	if l.moved || now.Sub(l.listed) >= listEvery {
 		b.Members = l.members()
@@ -290,8 +290,9 @@ func (m *Member) opened(now time.Time) {
 		l.begin = now.Add(m.cfg.Delay)
 	}
 	l.seats[factsName(m.name)] = &seat{heard: now} // who led before has left the members, and may be this one
-	l.back = m.reading.back
-	l.waitFor(l.back, m.cfg)
+	l.away = m.reading.away
+	l.waitFor(l.away.until, m.cfg)
+	l.waitFor(l.away.lastWords(buffer.Stamp(l.term.Claim), m.cfg.Order.Death), m.cfg) // of the leader before
 	m.cfg.Logger.Info("this worker leads the fleet", "term", l.term.ID.String(), "members", len(l.seats))
 	select {
 	case <-m.duty: // of a term that ended before anybody looked
@@ -315,6 +316,9 @@ func (m *Member) muster(now time.Time) {
 		if silent && p.Next > 0 {
 			l.wait(now.Add(m.cfg.Slack), now.Add(longestHold*m.cfg.Delay))
 		}
+		if silent {
+			l.waitFor(l.away.lastWords(buffer.StampOf(now), m.cfg.Order.Death), m.cfg)
+		}
 	}
 }
 
@@ -324,6 +328,32 @@ func (l *lead) wait(begin, latest time.Time) {
 		l.begin, l.latest = begin, latest
 	}
 }
+
+// away is what is known of payloads that are handed back for a while. Their facts were said to the leader of that time, if
+// at all.
+type away struct {
+	until buffer.Stamp  // when the last of them returns
+	delay time.Duration // the longest of their delays
+}
+
+// learn takes in that somebody said at a time that something returns at back, or that nothing does: 0.
+func (a *away) learn(back, at buffer.Stamp) {
+	if back > 0 {
+		a.until, a.delay = max(a.until, back), max(a.delay, back.Sub(at))
+	}
+}
+
+// lastWords is when all has returned that somebody may have handed back who said nothing more for silent before now, so
+// that nobody knows; 0 unless holds are under pressure, or were so lately.
+func (a *away) lastWords(now buffer.Stamp, silent time.Duration) buffer.Stamp {
+	if a.until.Add(pressureFor) < now {
+		return 0
+	}
+	return now.Add(a.delay - silent)
+}
+
+// pressureFor is how long holds are thought to be under pressure after the last that was handed back has returned.
+const pressureFor = 2 * time.Minute
 
 // waitFor puts decisions off until payloads that were handed back are there again: nobody says their facts meanwhile. A trace
 // that waits too long for that is decided all the same.

@@ -22,7 +22,7 @@ type reading struct {
 	anchored bool
 	listed   bool // among the members
 	e        buffer.Stamp
-	back     buffer.Stamp // when the last payload returns that some member handed back
+	away     away
 	term     order.Term
 	open     bool
 }
@@ -182,7 +182,8 @@ func (m *Member) accept(a order.Accepted) {
 	m.stats.Decisions += int64(len(decisions))
 	r := &m.reading
 	m.life.proof = time.Now()
-	r.e, r.back = max(r.e, buffer.Stamp(e.E)), max(r.back, buffer.Stamp(e.Body.Back))
+	r.e = max(r.e, buffer.Stamp(e.E))
+	r.away.learn(buffer.Stamp(e.Body.Back), buffer.Stamp(a.Publish))
 	r.open = true
 	if e.Body.Limiters != nil {
 		m.limiters = e.Body.Limiters
