@@ -58,7 +58,7 @@ func (w *Watermark) Newest() Stamp { return w.newest }
 func (w *Watermark) Lag(now time.Time) time.Duration {
 	var worst time.Duration
 	for i := range w.seconds {
-		if w.seconds[i].second > now.Unix()-worstOver {
+		if age := now.Unix() - w.seconds[i].second; age >= 0 && age < worstOver { // below 0 where the clock was set back
 			worst = max(worst, w.seconds[i].worst)
 		}
 	}

@@ -218,23 +218,35 @@ func (w *Window) Len() int { return w.traces.Len() }
 // Bytes returns the memory charged for the open traces.
 func (w *Window) Bytes() int64 { return w.bytes }
 
-// Next returns up to limit open traces, those with the earliest deadlines first. It sorts a copy: for people, not for loops.
+// Next returns up to limit open traces, those with the earliest deadlines first. It looks at all of them: for people, not for loops.
 func (w *Window) Next(limit int) []Open {
-	all := w.sorted()
-	out := make([]Open, 0, min(limit, len(all)))
-	for _, t := range all[:min(limit, len(all))] {
-		r := t.release(0)
-		out = append(out, Open{Trace: t.id, First: t.begin(), Deadline: t.deadline, Facts: r.Facts})
+	if limit <= 0 {
+		return nil
+	}
+	first := make([]*trace, 0, min(limit, len(w.queue))+1)
+	for _, t := range w.queue {
+		if len(first) == limit && byDeadline(t, first[limit-1]) > 0 {
+			continue // nearly always, so no copy of a million traces is sorted while the caller's lock is held
+		}
+		at, _ := slices.BinarySearchFunc(first, t, byDeadline)
+		first = slices.Insert(first, at, t)
+		first = first[:min(len(first), limit)]
+	}
+	out := make([]Open, len(first))
+	for i, t := range first {
+		out[i] = Open{Trace: t.id, First: t.begin(), Deadline: t.deadline, Facts: t.release(0).Facts}
 	}
 	return out
 }
 
 func (w *Window) sorted() []*trace {
 	all := slices.Clone(w.queue)
-	slices.SortFunc(all, func(a, b *trace) int {
-		return cmp.Or(cmp.Compare(a.deadline, b.deadline), bytes.Compare(a.id[:], b.id[:]))
-	})
+	slices.SortFunc(all, byDeadline)
 	return all
+}
+
+func byDeadline(a, b *trace) int {
+	return cmp.Or(cmp.Compare(a.deadline, b.deadline), bytes.Compare(a.id[:], b.id[:]))
 }
 
 func (w *Window) remove(t *trace) {

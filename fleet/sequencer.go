@@ -120,6 +120,9 @@ func (s *Sequencer) Take(limit int) []Decision {
 	return taken
 }
 
+// Waiting is how many decisions Take has to give.
+func (s *Sequencer) Waiting() int { return len(s.out) }
+
 // Confirm says that decisions count: Decided knows them from now on.
 func (s *Sequencer) Confirm(all []Decision) {
 	for i := range all {
@@ -139,5 +142,5 @@ func (s *Sequencer) Len() int { return s.window.Len() }
 // Bytes is the memory charged for the undecided traces.
 func (s *Sequencer) Bytes() int64 { return s.window.Bytes() }
 
-// Next returns up to limit undecided traces, those with the earliest deadlines first. It copies and sorts: for people.
+// Next returns up to limit undecided traces, those with the earliest deadlines first. It looks at all of them: for people.
 func (s *Sequencer) Next(limit int) []buffer.Open { return s.window.Next(limit) }

@@ -161,7 +161,7 @@ func Default() Config {
 		},
 		Window: WindowConfig{
 			Settle: w.Settle, Idle: w.Idle, MaxAge: w.MaxAge, Slack: 3 * time.Second, StartDelay: 12 * time.Second,
-			MaxTraces: w.MaxTraces, MaxBytes: strictyaml.Size(w.MaxBytes), History: 200_000,
+			MaxTraces: w.MaxTraces, MaxBytes: strictyaml.Size(w.MaxBytes), History: 1_000_000,
 		},
 		Hold:     HoldConfig{MaxBytes: 512 << 20, HandBack: 30 * time.Second, Lease: 10 * time.Second},
 		Logs:     LogsConfig{Keep: "all"},
@@ -240,7 +240,7 @@ func (c *Config) check(d *strictyaml.Decoder) {
 		key, _, _ := strings.Cut(fault, " ")
 		d.Faultf("window."+key, "%s", fault)
 	}
-	within(d, "window.slack", c.Window.Slack, 0, 10*time.Minute)
+	within(d, "window.slack", c.Window.Slack, time.Millisecond, 10*time.Minute)
 	within(d, "window.start_delay", c.Window.StartDelay, 0, 11*time.Minute)
 	within(d, "window.history", c.Window.History, 1, 100_000_000)
 	within(d, "hold.max_bytes", c.Hold.MaxBytes, 1<<20, 1<<40)

@@ -11,7 +11,7 @@ import (
 // The wire form, version 1. Fixed-width numbers are little endian, the others varints, z those in zigzag:
 //
 //	batch    version 1 B, flags 1 B, fleet 8 B, policy 8 B, claim 16 B, worker 16 B,
-//	         epoch, stream, seq, z newest in ms, z lag in ns, back in ms, number of messages, number of fragments, messages
+//	         epoch, stream, seq, z newest in ms, z lag in ns, away in ms, number of messages, number of fragments, messages
 //	message  hash 8 B, number of fragments × 4 + flags, z publish in ms since the message before, fragments
 //	fragment trace id 16 B, flags 1 B, and by flag: spans and bytes; logs; z publish − start and end − start in ns;
 //	         random 8 B; low bits; high bits
@@ -79,7 +79,7 @@ func (b *Batch) appendHeader(dst []byte, messages, fragments int) []byte {
 	dst = binary.AppendUvarint(dst, b.Seq)
 	dst = binary.AppendVarint(dst, int64(b.Newest))
 	dst = binary.AppendVarint(dst, int64(b.Lag))
-	dst = binary.AppendUvarint(dst, uint64(b.Back))
+	dst = binary.AppendUvarint(dst, uint64(b.Away.Milliseconds()))
 	dst = binary.AppendUvarint(dst, uint64(messages))
 	return binary.AppendUvarint(dst, uint64(fragments))
 }

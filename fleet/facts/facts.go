@@ -37,9 +37,9 @@ type Report struct {
 	// the stream; 0 is none. It is 0 and not the least Stamp because a lag is subtracted from it.
 	Newest buffer.Stamp
 	Lag    time.Duration // how far behind Newest the holder wants the watermark, by the disorder in which messages came to it lately
-	// Back is when the last message returns to the queue that the holder handed back for a while, by its own clock; 0 is none.
-	// Its facts were said, but only to who led then.
-	Back   buffer.Stamp
+	// Away is how long after this batch the last message returns to the queue that the holder handed back for a while, in
+	// whole milliseconds; 0 is none. Its facts were said, but only to who led then.
+	Away   time.Duration
 	Policy uint64 // hash of the policy set that the holder knows; it may be ahead of the epoch
 }
 

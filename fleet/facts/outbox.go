@@ -136,7 +136,7 @@ func (o *Outbox) Next(now time.Time, report Report) (data []byte, ok bool) {
 		return nil, false
 	}
 	b := &o.head
-	b.Lag, b.Back, b.Policy = report.Lag, report.Back, report.Policy
+	b.Lag, b.Away, b.Policy = report.Lag, report.Away, report.Policy
 	var p part
 	if len(o.full) > 0 {
 		p, o.full = o.full[0], o.full[1:]

@@ -48,7 +48,7 @@ func (b *Batch) parseHeader(r *reader) (messages, fragments int) {
 	b.Seq = r.uvarint("seq")
 	b.Newest = buffer.Stamp(r.varint("newest"))
 	b.Lag = time.Duration(r.varint("lag"))
-	b.Back = buffer.Stamp(r.uvarint("back"))
+	b.Away = time.Duration(r.uvarint("away")) * time.Millisecond
 	return r.count("messages", leastMessage), r.count("fragments", leastFragment)
 }
 

@@ -57,6 +57,7 @@ func randomBatch(t testing.TB, rng *rand.Rand, zeros bool) (b Batch) {
 	for i := range b.Messages {
 		b.Messages[i].Policy = 0 // the batch's epoch says it for all
 	}
+	b.Away = time.Duration(uint64(b.Away)%1e9) * time.Millisecond
 	return b
 }
 
@@ -77,7 +78,7 @@ func TestEveryFieldSurvives(t *testing.T) {
 func example() *Batch {
 	return &Batch{
 		Fleet: 1, Claim: [16]byte{0xc1}, Epoch: 2, Worker: [16]byte{0x33}, Stream: 3, Seq: 4, Bye: true,
-		Report: Report{Newest: 1_700_000_000_123, Lag: 40 * time.Millisecond, Back: 300, Policy: 5},
+		Report: Report{Newest: 1_700_000_000_123, Lag: 40 * time.Millisecond, Away: 300 * time.Millisecond, Policy: 5},
 		Messages: []fleet.Facts{{Message: 6, Publish: 1_700_000_000_100, First: true, Fragments: []fleet.Fragment{
 			{Trace: otlp.TraceID{0xaa, 15: 0xbb}, Facts: sampler.Facts{
 				Spans: 5, Bytes: 1750, Start: 1_699_999_999_000_000_000, End: 1_699_999_999_250_000_000, Root: true, Bits: [2]uint64{4, 1},
@@ -92,7 +93,7 @@ func TestWireForm(t *testing.T) {
 	want := strings.Join([]string{
 		"01" + "01" + "0100000000000000" + "0500000000000000", // version, bye, fleet, policy
 		"c1000000000000000000000000000000" + "33000000000000000000000000000000",
-		"02" + "03" + "04" + "f6a1abfef962" + "80e89226" + "ac02" + "02" + "02", // epoch, stream, seq, newest, lag, back, counts
+		"02" + "03" + "04" + "f6a1abfef962" + "80e89226" + "ac02" + "02" + "02", // epoch, stream, seq, newest, lag, away, counts
 		"0600000000000000" + "09" + "c8a1abfef962",                              // message, first, two fragments, publish
 		"aa0000000000000000000000000000bb" + "e9" + "05" + "d60d" + "80ac859908" + "80e59a77" + "04" + "01",
 		"cc000000000000000000000000000000" + "16" + "02" + "0700000000000000",

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"tailweir/buffer"
 	"tailweir/fleet/facts"
 	"tailweir/fleet/order"
 )
@@ -37,18 +36,22 @@ func (m *Member) pullFor(l *lead) {
 // gather takes in one batch. What is for this term is acked at once: should the term end, its facts are said again.
 func (m *Member) gather(l *lead, b *facts.Batch, data []byte, publish time.Time) Settle {
 	switch err := b.Parse(data); {
-	case errors.Is(err, facts.ErrNewer):
+	case errors.Is(err, facts.ErrNewer) && time.Since(publish) < wantedFor:
 		return Later
 	case err != nil:
-		m.cfg.Logger.Error("a batch of facts cannot be read: is the topic used by something else?", "error", err)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.complain("a batch of facts cannot be read: is the topic used by something else?", err)
 		return Ack
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.lead != l || l.order.Check(time.Now()) != nil {
+	if m.lead != l || l.order.Check(time.Now()) != nil || l.seq.Waiting() > mostWaiting {
 		return Later
 	}
 	switch l.inbox.Take(b) {
+	case facts.Stale:
+		l.joined = l.joined || b.Epoch == 0 // a joiner that does not know the policy: it is said again
 	case facts.Fresh:
 		m.takeIn(l, b, publish, time.Now())
 	case facts.Early:
@@ -60,6 +63,7 @@ func (m *Member) gather(l *lead, b *facts.Batch, data []byte, publish time.Time)
 }
 
 func (m *Member) takeIn(l *lead, b *facts.Batch, publish, now time.Time) {
+	l.taken = now
 	s := l.seats[b.Worker]
 	if s == nil {
 		if len(l.seats) == 0 { // nobody held anything: all that was held is on its way again
@@ -69,15 +73,15 @@ func (m *Member) takeIn(l *lead, b *facts.Batch, publish, now time.Time) {
 		l.seats[b.Worker] = s
 		l.moved, l.joined = true, true
 	}
+	l.away.learn(b.Away, publish)
+	if s.at == [2]uint64{} && b.Away > 0 { // what it handed back before was said to another leader, or under another policy, if at all
+		l.waitFor(l.away.until, now, m.cfg)
+	}
 	if at := l.inbox.Progress(b.Worker).Place(); at != s.at {
 		s.at, s.heard = at, now
 	}
 	if b.Newest > l.e {
 		l.e, l.heard = b.Newest, now
-	}
-	// What was handed back before this stream began was said to another leader, or under another policy, if at all.
-	if l.away.learn(b.Back, buffer.StampOf(publish)); b.Seq == 0 && b.Back > 0 {
-		l.waitFor(b.Back, m.cfg)
 	}
 	for i := range b.Messages {
 		f := &b.Messages[i]
@@ -89,16 +93,19 @@ func (m *Member) takeIn(l *lead, b *facts.Batch, publish, now time.Time) {
 	}
 }
 
-// foreign settles a batch for another term. One that was published before this term's claim, or names an older claim, is
-// for a leader that is gone; one for a later term will be wanted.
+// wantedFor is how long a batch that nobody here can place is kept: whom it is for has led long since, or all of it was said
+// again.
+const wantedFor = time.Minute
+
+// foreign settles a batch for another term. Only a claim that was not read yet may still win: one that was read, or was made
+// before this term's, is that of a leader that is gone or never was.
 func (m *Member) foreign(b *facts.Batch, publish time.Time) Settle {
 	if b.Fleet != m.fleet {
-		m.cfg.Logger.Error("a batch of facts of another fleet: give each fleet its own facts topic")
+		m.complain("a batch of facts of another fleet: give each fleet its own facts topic", nil)
 		return Ack
 	}
-	own := m.lead.term.Claim
-	claim, read := m.replica.ClaimTime(order.ID(b.Claim))
-	if publish.UnixMilli() < own || read && claim < own {
+	_, read := m.replica.ClaimTime(order.ID(b.Claim))
+	if read || publish.UnixMilli() < m.lead.term.Claim || time.Since(publish) > wantedFor {
 		return Ack
 	}
 	return Later

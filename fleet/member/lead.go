@@ -26,6 +26,7 @@ type lead struct {
 	latest time.Time // begin is not put off beyond
 	e      buffer.Stamp
 	heard  time.Time // when e last went on
+	taken  time.Time // when a batch was last taken in
 	away   away
 
 	data    []byte // of the entry that is out
@@ -48,6 +49,7 @@ type seat struct {
 
 const (
 	perEntry    = 10_000           // decisions: 250 kB at most
+	mostWaiting = 20 * perEntry    // decisions to be said: the log is slower than the facts, which stay on their topic
 	listEvery   = 2 * time.Second  // members are said, changed or not
 	policyEvery = time.Minute      // the policy is said, for joiners; far below the log's retention
 	sweepEvery  = 5 * time.Minute  // the subscriptions of workers that are gone are looked for
@@ -61,7 +63,7 @@ func (m *Member) runForLead(ctx context.Context, now time.Time) {
 	}
 	switch m.candidate.Next(now).Do {
 	case order.DoClaim:
-		if m.leaving || m.life.fenced || !m.knowsPolicy(now) {
+		if m.leaving || m.life.fenced || now.Before(m.rest) || !m.knowsPolicy(now) {
 			return
 		}
 		var id order.ID
@@ -81,7 +83,8 @@ func (m *Member) runForLead(ctx context.Context, now time.Time) {
 }
 
 // knowsPolicy reports whether this member may lead: who lacks the active policy may not. In an empty log there is none, and
-// its own becomes the active one. When nobody has said one for longer than leaders take to say it again, nobody knows it.
+// its own becomes the active one. When nobody has said one for longer than leaders take to say it again, nobody knows it, or
+// nobody is left who can compile it.
 func (m *Member) knowsPolicy(now time.Time) bool {
 	p := &m.policy
 	if p.set != nil || !m.reading.entries {
@@ -90,7 +93,7 @@ func (m *Member) knowsPolicy(now time.Time) bool {
 	if p.lacked.IsZero() {
 		p.lacked = now
 	}
-	return p.hash == 0 && now.Sub(p.lacked) > policyWait
+	return now.Sub(p.lacked) > policyWait
 }
 
 // open begins a term: its Open says the policy.
@@ -157,7 +160,7 @@ func (m *Member) leadOn(ctx context.Context, now time.Time) {
 		return
 	}
 	m.muster(now)
-	if m.leaving {
+	if m.deaf(now); m.leaving || now.Before(m.rest) {
 		m.begin(now, order.Body{Resign: true})
 		return
 	}
@@ -175,7 +178,7 @@ func (m *Member) body(now time.Time) (b order.Body, due bool) {
 		return order.Body{Policy: p}, true
 	}
 	if l.change == 0 {
-		if mark, known := l.watermark(m.cfg.Slack); known && !now.Before(l.begin) {
+		if mark, known := l.watermark(m.cfg.Slack); known && !now.Before(l.begin) && l.seq.Waiting() < perEntry {
 			l.seq.Advance(mark)
 		}
 		l.seq.Expire(now)
@@ -183,8 +186,8 @@ func (m *Member) body(now time.Time) (b order.Body, due bool) {
 		b.Decide = encode(l.seq.Take(perEntry), m.policy.names)
 		b.Limiters = l.seq.Limiters()
 	}
-	if l.away.until > buffer.StampOf(now) {
-		b.Back = int64(l.away.until)
+	if left := l.away.until.Sub(now).Milliseconds(); left > 0 {
+		b.Away = uint64(left)
 	}
 	if l.moved || now.Sub(l.listed) >= listEvery {
 		b.Members = l.members()
@@ -279,7 +282,7 @@ func (m *Member) accepted(e *order.Entry, decisions []fleet.Decision) {
 // held payloads is gone, and they come again when their leases have ended.
 func (m *Member) opened(now time.Time) {
 	l := m.lead
-	l.opened, l.heard = true, now
+	l.opened, l.heard, l.taken = true, now, now
 	m.stats.Terms++
 	status, _ := m.replica.Status()
 	for _, x := range status.Members {
@@ -291,8 +294,8 @@ func (m *Member) opened(now time.Time) {
 	}
 	l.seats[factsName(m.name)] = &seat{heard: now} // who led before has left the members, and may be this one
 	l.away = m.reading.away
-	l.waitFor(l.away.until, m.cfg)
-	l.waitFor(l.away.lastWords(buffer.Stamp(l.term.Claim), m.cfg.Order.Death), m.cfg) // of the leader before
+	l.waitFor(l.away.until, now, m.cfg)
+	l.waitFor(l.away.lastWords(time.UnixMilli(l.term.Claim), m.cfg.Order.Death), now, m.cfg) // of the leader before
 	m.cfg.Logger.Info("this worker leads the fleet", "term", l.term.ID.String(), "members", len(l.seats))
 	select {
 	case <-m.duty: // of a term that ended before anybody looked
@@ -317,7 +320,7 @@ func (m *Member) muster(now time.Time) {
 			l.wait(now.Add(m.cfg.Slack), now.Add(longestHold*m.cfg.Delay))
 		}
 		if silent {
-			l.waitFor(l.away.lastWords(buffer.StampOf(now), m.cfg.Order.Death), m.cfg)
+			l.waitFor(l.away.lastWords(now, m.cfg.Order.Death), now, m.cfg)
 		}
 	}
 }
@@ -332,22 +335,29 @@ func (l *lead) wait(begin, latest time.Time) {
 // away is what is known of payloads that are handed back for a while. Their facts were said to the leader of that time, if
 // at all.
 type away struct {
-	until buffer.Stamp  // when the last of them returns
+	until time.Time     // when the last of them returns
 	delay time.Duration // the longest of their delays
 }
 
-// learn takes in that somebody said at a time that something returns at back, or that nothing does: 0.
-func (a *away) learn(back, at buffer.Stamp) {
-	if back > 0 {
-		a.until, a.delay = max(a.until, back), max(a.delay, back.Sub(at))
+// longestAway is the longest ack deadline that Pub/Sub takes.
+const longestAway = 10 * time.Minute
+
+// learn takes in that somebody said at a time that something returns so much later, or that nothing does: 0.
+func (a *away) learn(left time.Duration, at time.Time) {
+	if left = min(left, longestAway); left <= 0 {
+		return
+	}
+	a.delay = max(a.delay, left)
+	if back := at.Add(left); back.After(a.until) {
+		a.until = back
 	}
 }
 
 // lastWords is when all has returned that somebody may have handed back who said nothing more for silent before now, so
-// that nobody knows; 0 unless holds are under pressure, or were so lately.
-func (a *away) lastWords(now buffer.Stamp, silent time.Duration) buffer.Stamp {
-	if a.until.Add(pressureFor) < now {
-		return 0
+// that nobody knows; the zero time unless holds are under pressure, or were so lately.
+func (a *away) lastWords(now time.Time, silent time.Duration) time.Time {
+	if a.until.Add(pressureFor).Before(now) {
+		return time.Time{}
 	}
 	return now.Add(a.delay - silent)
 }
@@ -357,8 +367,11 @@ const pressureFor = 2 * time.Minute
 
 // waitFor puts decisions off until payloads that were handed back are there again: nobody says their facts meanwhile. A trace
 // that waits too long for that is decided all the same.
-func (l *lead) waitFor(back buffer.Stamp, cfg Config) {
-	begin := time.UnixMilli(int64(back)).Add(cfg.Slack)
+func (l *lead) waitFor(back, now time.Time, cfg Config) {
+	if latest := now.Add(longestAway); back.After(latest) {
+		back = latest // clocks differ, but not what the service allows
+	}
+	begin := back.Add(cfg.Slack)
 	l.wait(begin, begin.Add(longestHold*cfg.Delay))
 }
 
@@ -422,4 +435,12 @@ func (m *Member) sweep(ctx context.Context, now time.Time) {
 			m.cfg.Logger.Warn("deleting the log subscriptions of workers that are gone; they expire by themselves", "error", err)
 		}
 	})
+}
+
+// deaf makes a leader resign, and leave the lead to others for a while, that hears nobody, not even itself: all would be held
+// for as long as it leads.
+func (m *Member) deaf(now time.Time) {
+	if now.Sub(m.lead.taken) > 2*m.cfg.Order.Death {
+		m.rest = now.Add(m.cfg.Order.Death)
+	}
 }

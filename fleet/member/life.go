@@ -40,7 +40,7 @@ func (m *Member) watchLife(ctx context.Context, now time.Time) {
 		m.reading.renewed = now
 		m.reading.end() // its subscription may be one of a topic that was made again: nothing comes, and no error
 	}
-	if probeAfter := m.cfg.Fence / 2; (silence > probeAfter || l.fenced) && now.Sub(l.probed) >= again {
+	if probeAfter := m.cfg.Fence / 2; (silence > probeAfter || l.fenced || m.reading.end != nil && !m.reading.caught) && now.Sub(l.probed) >= again {
 		m.probe(ctx, now)
 	}
 	m.tellGate(m.mayHold())

@@ -127,5 +127,11 @@ func (c Config) Validate() []string {
 	if c.Fence >= c.Order.Death-c.Order.Open {
 		faults = append(faults, fmt.Sprintf("fence (%s) must be less than death (%s) - open (%s): a worker that is cut off must have given back what it holds before it is taken for dead", c.Fence, c.Order.Death, c.Order.Open))
 	}
+	if c.Fence < 3*time.Second {
+		faults = append(faults, fmt.Sprintf("fence (%s) must be at least 3s: a leader says something every 500ms, and Pub/Sub may take a second or two", c.Fence))
+	}
+	if least := 2 * policyEvery; c.Replay < least {
+		faults = append(faults, fmt.Sprintf("replay (%s) must be at least %s: leaders say the policy every %s", c.Replay, least, policyEvery))
+	}
 	return faults
 }

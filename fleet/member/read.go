@@ -2,6 +2,7 @@ package member
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -19,10 +20,13 @@ type reading struct {
 	broken   bool               // an anomaly was seen: it is read again
 	newest   time.Time          // greatest publish time read
 	entries  bool               // an entry was read: there is a leader, or was one
+	behind   uint64             // own probes up to this were sent before it began
+	caught   bool               // a later one was read: what is said from now on is of the present
 	anchored bool
 	listed   bool // among the members
 	e        buffer.Stamp
 	away     away
+	led      order.Worker // who said the last entry
 	term     order.Term
 	open     bool
 }
@@ -38,7 +42,7 @@ func (m *Member) read(ctx context.Context) error {
 		m.mu.Lock()
 		broken, newest := m.reading.broken, m.reading.newest
 		if m.reading.anchored {
-			from = newest.Add(-overlap)
+			from = newest.Add(-m.overlap())
 		} else {
 			from = time.Now().Add(-m.cfg.Replay)
 		}
@@ -46,7 +50,7 @@ func (m *Member) read(ctx context.Context) error {
 		if broken && twice {
 			from = newest.Add(time.Millisecond)
 		}
-		twice = broken
+		twice = broken && err == nil
 		if err != nil {
 			m.cfg.Logger.Warn("reading the fleet's log, which is begun again", "error", err)
 			pause(ctx, again)
@@ -78,15 +82,21 @@ func (m *Member) readOnce(ctx context.Context, from time.Time) error {
 	}()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if late := r.Start().Sub(from); late > 10*time.Second {
+		m.cfg.Logger.Warn("the fleet's log does not go back as far as it should, so decisions of that time are not known here: does its topic retain messages?",
+			"missing", late.Round(time.Second).String())
+	}
+	m.taking.Lock() // the reading before may still execute its last message
 	m.mu.Lock()
 	m.beginReading(r.Start(), cancel)
 	m.mu.Unlock()
+	m.taking.Unlock()
 	return r.Run(ctx, m.take)
 }
 
 // overlap is how far before what was read last a subscription that follows another begins: copies of what was read change
 // nothing.
-const overlap = 5 * time.Second
+func (m *Member) overlap() time.Duration { return 5 * m.cfg.Order.Delta }
 
 // beginReading goes on with what is known where the subscription reaches back to what was read, or else begins anew.
 func (m *Member) beginReading(start time.Time, end context.CancelFunc) {
@@ -100,7 +110,8 @@ func (m *Member) beginReading(start time.Time, end context.CancelFunc) {
 		m.replica.Reset(start.UnixMilli())
 	}
 	m.candidate = order.NewCandidate(m.replica, time.Now(), m.jitter())
-	m.reading = reading{end: end, renewed: m.reading.renewed}
+	m.reading = reading{end: end, renewed: m.reading.renewed, behind: m.life.nonce}
+	m.life.probed = time.Time{}
 }
 
 // jitter keeps workers from claiming all at once.
@@ -110,12 +121,15 @@ func (m *Member) jitter() time.Duration {
 
 // take reads one message of the log, and executes what follows.
 func (m *Member) take(data []byte, publish time.Time) {
+	m.taking.Lock()
+	defer m.taking.Unlock()
 	msg, err := order.Parse(data)
+	m.mu.Lock()
 	if err != nil {
-		m.cfg.Logger.Error("a message in the fleet's log cannot be read: is the topic used by something else?", "error", err)
+		m.complain("a message in the fleet's log cannot be read: is the topic used by something else?", err)
+		m.mu.Unlock()
 		return
 	}
-	m.mu.Lock()
 	m.stats.LogRead++
 	m.stats.LogBytes += int64(len(data))
 	now := time.Now()
@@ -126,6 +140,7 @@ func (m *Member) take(data []byte, publish time.Time) {
 	case order.Probe:
 		if msg.Worker == m.name {
 			m.life.proof = now
+			m.reading.caught = m.reading.caught || msg.Nonce > m.reading.behind
 		}
 	case order.Entry:
 		m.reading.entries = true
@@ -145,7 +160,7 @@ func (m *Member) follow(e order.Effect) {
 	switch e := e.(type) {
 	case order.NewLeader:
 		m.mu.Lock()
-		if m.reading.term.Worker == m.name && e.Term.Worker != m.name {
+		if m.reading.led == m.name && e.Term.Worker != m.name {
 			m.reading.listed = false // rule 6: nobody waits for the facts of the leader before
 		}
 		m.reading.term, m.reading.open = e.Term, false
@@ -183,7 +198,8 @@ func (m *Member) accept(a order.Accepted) {
 	r := &m.reading
 	m.life.proof = time.Now()
 	r.e = max(r.e, buffer.Stamp(e.E))
-	r.away.learn(buffer.Stamp(e.Body.Back), buffer.Stamp(a.Publish))
+	r.away.learn(time.Duration(min(e.Body.Away, math.MaxInt32))*time.Millisecond, time.UnixMilli(a.Publish))
+	r.led = e.Worker
 	r.open = true
 	if e.Body.Limiters != nil {
 		m.limiters = e.Body.Limiters

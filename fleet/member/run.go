@@ -31,6 +31,8 @@ type Member struct {
 
 	background sync.WaitGroup // publishes under way
 
+	taking sync.Mutex // while a message of the log is executed: one at a time, over all readings
+
 	mu        sync.Mutex // guards all below
 	replica   *order.Replica
 	candidate *order.Candidate
@@ -40,6 +42,8 @@ type Member struct {
 	lead      *lead
 	life      life
 	leaving   bool
+	rest      time.Time // no claim before
+	nagged    map[string]time.Time
 	stats     State // its running totals
 }
 
@@ -74,7 +78,7 @@ func New(cfg Config) *Member {
 	h.Write([]byte(cfg.Fleet))
 	m := &Member{
 		cfg: cfg, name: order.Worker(cfg.Rand.Uint64()), fleet: h.Sum64(),
-		wake: make(chan struct{}, 1), gateTo: make(chan bool, 1), duty: make(chan *lead, 1), left: make(chan struct{}),
+		wake: make(chan struct{}, 1), gateTo: make(chan bool, 1), duty: make(chan *lead, 1), left: make(chan struct{}), nagged: map[string]time.Time{},
 	}
 	m.sender.init(m)
 	return m
@@ -129,8 +133,9 @@ func (m *Member) loop(ctx context.Context) error {
 		m.watchLife(ctx, now)
 		m.runForLead(ctx, now)
 		m.leadOn(ctx, now)
+		caught := m.reading.caught
 		m.mu.Unlock()
-		m.sender.step(ctx, now)
+		m.sender.step(ctx, now, caught)
 		m.sayGoodbye()
 	}
 }
@@ -171,6 +176,14 @@ func (m *Member) sayGoodbye() {
 	case <-m.left:
 	default:
 		close(m.left)
+	}
+}
+
+// complain logs what somebody must mend, once a minute. m.mu is held.
+func (m *Member) complain(what string, err error) {
+	if now := time.Now(); now.Sub(m.nagged[what]) >= time.Minute {
+		m.nagged[what] = now
+		m.cfg.Logger.Error(what, "error", err)
 	}
 }
 

@@ -23,6 +23,7 @@ type sender struct {
 	begun     time.Time
 	pause     time.Duration // before the next may begin
 	active    bool          // a stream was begun
+	telling   bool          // what was held when it began is not said to the end: event time is not known before
 	leaving   bool
 	out       int // batches being published
 	watermark buffer.Watermark
@@ -125,8 +126,9 @@ func (s *sender) hold(now time.Time) {
 func (s *sender) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.leaving = true
-	s.outbox.Leave()
+	if s.leaving = true; !s.telling {
+		s.outbox.Leave()
+	}
 }
 
 // join says everything again, after leave.
@@ -144,15 +146,15 @@ func (s *sender) silent() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, due := s.outbox.Due()
-	return s.out == 0 && !due
+	return s.out == 0 && !due && !s.telling
 }
 
 // step begins the stream that is wanted and publishes what is due.
-func (s *sender) step(ctx context.Context, now time.Time) {
+func (s *sender) step(ctx context.Context, now time.Time, caught bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.want != nil && !s.leaving && !now.Before(s.begun.Add(s.pause)) {
-		s.begin(now)
+	if s.want != nil && caught && !s.leaving && !now.Before(s.begun.Add(s.pause)) {
+		s.begin(ctx, now)
 	}
 	for s.out < atOnce {
 		if at, ok := s.outbox.Due(); !ok || now.Before(at) {
@@ -168,13 +170,47 @@ func (s *sender) step(ctx context.Context, now time.Time) {
 	}
 }
 
-func (s *sender) begin(now time.Time) {
+func (s *sender) begin(ctx context.Context, now time.Time) {
 	w := s.want
 	s.want, s.pause = nil, 0
-	s.outbox.Restart(now, w.claim, w.epoch, s.m.holder.Held())
-	s.policy, s.begun, s.active = w.policy, now, true
+	s.outbox.Restart(now, w.claim, w.epoch, func(func(fleet.Facts) bool) {})
+	s.policy, s.begun, s.active, s.telling = w.policy, now, true, true
 	s.number++
 	s.restarts++
+	number := s.number
+	s.m.background.Go(func() { s.tellHeld(ctx, number) })
+}
+
+// tellHeld says what is held, in the stream of that number. It takes seconds where much is held, and nobody may wait for it.
+func (s *sender) tellHeld(ctx context.Context, number uint64) {
+	for f := range s.m.holder.Held() {
+		if ctx.Err() != nil || !s.tell(number, f) {
+			return
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.number != number {
+		return
+	}
+	if s.telling = false; s.leaving {
+		s.outbox.Leave()
+	}
+}
+
+func (s *sender) tell(number uint64, f fleet.Facts) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.number != number:
+		return false
+	case f.Policy == s.policy:
+		s.outbox.Add(time.Now(), f)
+		return true
+	case s.want == nil: // policies have just changed, and the stream for the new ones is about to be wanted
+		s.want, s.pause = s.again(), again
+	}
+	return false
 }
 
 // report is what this worker says of itself.
@@ -187,10 +223,11 @@ func (s *sender) report(now time.Time) facts.Report {
 		newest = min(newest, s.reported)
 	}
 	s.reported = newest
-	r := facts.Report{Newest: newest, Lag: s.watermark.Lag(now), Policy: s.m.cfg.Policies.Hash()}
-	if back := s.m.holder.Back(); back.After(now) {
-		r.Back = buffer.StampOf(back)
+	if s.telling {
+		newest = 0
 	}
+	r := facts.Report{Newest: newest, Lag: s.watermark.Lag(now), Policy: s.m.cfg.Policies.Hash()}
+	r.Away = max(0, s.m.holder.Back().Sub(now))
 	return r
 }
 

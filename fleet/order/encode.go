@@ -21,7 +21,7 @@ const (
 	partDecide   = 1 << 3
 	partPolicy   = 1 << 4
 	partLimiters = 1 << 5
-	partBack     = 1 << 6
+	partAway     = 1 << 6
 	partsKnown   = 1<<7 - 1
 
 	decideKeep      = 1 << 0
@@ -87,8 +87,8 @@ func appendBody(dst []byte, b *Body) []byte {
 	if len(b.Limiters) > 0 {
 		dst = appendBytes(dst, b.Limiters)
 	}
-	if b.Back != 0 {
-		dst = binary.AppendVarint(dst, b.Back)
+	if b.Away != 0 {
+		dst = binary.AppendUvarint(dst, b.Away)
 	}
 	return dst
 }
@@ -101,7 +101,7 @@ func parts(b *Body) byte {
 	}{
 		{b.Open, partOpen}, {b.Resign, partResign}, {b.Members != nil, partMembers},
 		{len(b.Decide) > 0, partDecide}, {b.Policy != nil, partPolicy}, {len(b.Limiters) > 0, partLimiters},
-		{b.Back != 0, partBack},
+		{b.Away != 0, partAway},
 	} {
 		if part.there {
 			p |= part.bit

@@ -69,9 +69,9 @@ type Body struct {
 	Decide   []Decision
 	Policy   *PolicyChange
 	Limiters []byte // state of the sampling limiters, opaque here, so that a successor goes on from it
-	// Back is when the last payload returns to its topic that a member handed back for a while, unix ms by that member's
-	// clock: its facts die with this leader.
-	Back int64
+	// Away is how many ms after this entry the last payload returns to its topic that a member handed back for a while: its
+	// facts die with this leader.
+	Away uint64
 }
 
 // Member is a worker whose facts count, and the stream of them that does.

@@ -20,7 +20,7 @@ func fullEntry() Entry {
 			Decide:   []Decision{{Trace: [16]byte{9}}, {Trace: [16]byte{8}, Keep: true, Policy: 31, Reason: 7}, {Trace: [16]byte{15: 1}, Keep: true, Policy: 65535, Threshold: maxThreshold}},
 			Policy:   &PolicyChange{Epoch: 4, Hash: 5, Config: []byte("policies: []")},
 			Limiters: []byte{0},
-			Back:     -7,
+			Away:     7,
 		},
 	}
 }
@@ -122,7 +122,7 @@ func TestParseRefuses(t *testing.T) {
 		"entry 2 that opens":      {second, "open true in entry 2"},
 		"entry 1 without an open": {with(open, parts, 0), "open false in entry 1"},
 		"an unknown part":         {with(open, parts, 0x81), "parts at byte 39: unknown bits 0x80"},
-		"a back of 0":             {with(second, parts, partBack, 0), "back at byte 40: 0 is not written"},
+		"an away of 0":            {with(second, parts, partAway, 0), "away at byte 40: 0 is not written"},
 		"a long varint":           {with(open, 26, 0x80, 0), "claim publish at byte 26: varint longer"},
 		"an endless varint":       {with(open, 26, bytes.Repeat([]byte{0xff}, 11)...), "claim publish at byte 26: no varint"},
 		"members that are absent": {with(second, parts, partMembers, 0xff, 0xff, 0xff, 0x7f), "members at byte 40: 268435455 of them, want 0 to 0"},

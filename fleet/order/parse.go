@@ -95,10 +95,10 @@ func (p *parser) parts(seq uint64) (b Body) {
 	if has&partLimiters != 0 {
 		b.Limiters = p.bytes("limiters", 1)
 	}
-	if has&partBack != 0 {
+	if has&partAway != 0 {
 		at := p.at
-		if b.Back = p.time("back"); b.Back == 0 {
-			p.fail(at, "back", "0 is not written")
+		if b.Away = p.number("away"); b.Away == 0 {
+			p.fail(at, "away", "0 is not written")
 		}
 	}
 	return b
