@@ -160,21 +160,24 @@ func restart(w *world) {
 	}
 }
 
-// backlog stops payloads while the load goes on; then they come 5 times as fast as they were sent, with new ones in between.
-func backlog(w *world) {
-	const stop = 150 * time.Second
+// backlog is one of 150 s that comes in 30.
+func backlog(w *world) { w.holdBack(150*time.Second, 30*time.Second) }
+
+// holdBack stops payloads while the load goes on; then they come in a shorter time, in their order but for a tenth, with new
+// ones in between. It returns when they stop to be held back.
+func (w *world) holdBack(stop, takes time.Duration) {
 	w.mu.Lock()
 	began := time.Now()
 	w.payloads.stops = began.Add(stop)
 	w.payloads.quick = func(m *message) time.Duration {
 		r := w.die("backlog", m.id)
 		if u := r.Float64(); u < 0.1 {
-			return between(r, 0, stop/5) // out of order
+			return between(r, 0, takes) // out of order
 		}
-		return max(0, m.publish.Sub(began)/5)
+		return max(0, time.Duration(float64(m.publish.Sub(began))/float64(stop)*float64(takes)))
 	}
 	w.mu.Unlock()
-	time.Sleep(stop + stop/5)
+	time.Sleep(stop)
 }
 
 func deploy(w *world) {

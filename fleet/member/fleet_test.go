@@ -164,5 +164,8 @@ func (r *result) add(o result) {
 	r.fences += o.fences
 	r.terms += o.terms
 	r.logged += o.logged
+	r.pressed += o.pressed
+	r.delayed += o.delayed
+	r.attempts = max(r.attempts, o.attempts)
 	r.latest = max(r.latest, o.latest)
 }

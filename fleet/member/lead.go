@@ -178,7 +178,7 @@ func (m *Member) body(now time.Time) (b order.Body, due bool) {
 		return order.Body{Policy: p}, true
 	}
 	if l.change == 0 {
-		if mark, known := l.watermark(m.cfg.Slack); known && !now.Before(l.begin) && l.seq.Waiting() < perEntry {
+		if mark, known := l.watermark(m.cfg.Slack); known && !now.Before(l.begin) && l.hears(now) && l.seq.Waiting() < perEntry {
 			l.seq.Advance(mark)
 		}
 		l.seq.Expire(now)
@@ -396,6 +396,17 @@ func (l *lead) watermark(slack time.Duration) (mark buffer.Stamp, known bool) {
 		lag = max(lag, p.Lag)
 	}
 	return newest.Add(-lag), newest > 0
+}
+
+// hears reports whether every member was heard lately. The waits for what somebody gave back (begin) are worth something only
+// while facts arrive; and a member that is silent holds the watermark anyway.
+func (l *lead) hears(now time.Time) bool {
+	for _, s := range l.seats {
+		if now.Sub(s.heard) > 4*beat {
+			return false
+		}
+	}
+	return true
 }
 
 // tick makes event time go on in silence.

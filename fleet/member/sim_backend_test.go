@@ -29,6 +29,9 @@ func (x *exporterOf) Export(ctx context.Context, b *exporter.Batch) error {
 	if err := sleep(ctx, there); err != nil {
 		return err
 	}
+	if err := w.reachBackend(ctx); err != nil {
+		return err
+	}
 	w.mu.Lock()
 	dead := k.dead
 	if !dead {
@@ -45,6 +48,21 @@ func (x *exporterOf) Export(ctx context.Context, b *exporter.Batch) error {
 	}
 	w.judge.confirmed(spans)
 	return nil
+}
+
+// reachBackend waits while the backend is away: exporters try again for as long as it takes.
+func (w *world) reachBackend(ctx context.Context) error {
+	for {
+		w.mu.Lock()
+		away := time.Until(w.backend)
+		w.mu.Unlock()
+		if away <= 0 {
+			return ctx.Err()
+		}
+		if err := sleep(ctx, away); err != nil {
+			return err
+		}
+	}
 }
 
 // spanKey is a span's place in the run: the trace's number and the span's in it.

@@ -16,6 +16,8 @@ type subscription struct {
 	name    string
 	pullers []*puller
 	waiting []*message // for a puller
+	most    int        // deliveries of one message, at most
+	delayed int        // messages given back for a while
 	all     []*message
 	stops   time.Time // nothing is delivered before
 	quick   func(*message) time.Duration
@@ -45,7 +47,8 @@ type puller struct {
 	queue []*delivery
 	wake  chan struct{}
 	shut  bool
-	life  int // streams so far: what is on its way when one breaks comes again
+	stops bool // pulls no more: what still comes is nacked, until the server has closed the stream
+	life  int  // streams so far: what is on its way when one breaks comes again
 }
 
 type delivery struct {
@@ -92,8 +95,18 @@ func (s *subscription) offer(m *message) {
 		s.waiting = append(s.waiting, m)
 		return
 	}
+	s.deliver(m, best)
+}
+
+// attempts is those of the dead-letter policy. A healthy message must not come near: it would be lost.
+const attempts = 100
+
+func (s *subscription) deliver(m *message, to *puller) {
 	m.attempt++
-	d := &delivery{m: m, to: best, attempt: m.attempt, life: best.life}
+	if s.most = max(s.most, m.attempt); s == s.w.payloads && m.attempt == attempts {
+		s.w.judge.fault("message %s is a dead letter, after %d deliveries", m.id, m.attempt)
+	}
+	d := &delivery{m: m, to: to, attempt: m.attempt, life: to.life}
 	s.w.after(delay(s.w.die(s.name+" delivery", m.id, m.attempt), true), func() { s.arrive(d) })
 }
 
@@ -107,6 +120,8 @@ func (s *subscription) arrive(d *delivery) {
 		s.w.after(ackDeadline, func() { s.offer(d.m) })
 	case p.shut:
 		s.offer(d.m)
+	case p.stops:
+		s.giveBack(d, 0)
 	default:
 		p.queue = append(p.queue, d)
 		p.poke()
@@ -161,7 +176,20 @@ func (s *subscription) open(k *worker) *puller {
 	return p
 }
 
-// close ends pulling: what was not handed out yet goes back.
+// stop ends pulling. Until the server has closed the stream, half a second at most, it goes on to deliver.
+func (p *puller) stop() {
+	w := p.sub.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p.stops = true
+	for _, d := range p.queue {
+		p.sub.giveBack(d, 0)
+	}
+	p.queue = nil
+	w.after(between(w.die("close", p.k.name, int(w.now()/time.Millisecond)), 100*time.Millisecond, 500*time.Millisecond), func() { p.sub.drop(p) })
+}
+
+// close ends the stream: what was not handed out yet goes back.
 func (p *puller) close() {
 	p.sub.w.mu.Lock()
 	defer p.sub.w.mu.Unlock()
@@ -255,15 +283,25 @@ func (s *subscription) ack(d *delivery) {
 	})
 }
 
-// giveBack makes the message come again after wait; w.mu is held.
+// giveBack makes the message come again after wait; w.mu is held. What is nacked while the stream is open likes to come back
+// on it at once.
 func (s *subscription) giveBack(d *delivery, wait time.Duration) {
 	if !d.settle() {
 		return
 	}
 	s.send(d, func() {
-		if !d.over {
-			d.over = true
+		if d.over {
+			return
+		}
+		d.over = true
+		switch {
+		case wait > 0:
+			s.delayed++
 			s.w.after(wait, func() { s.offer(d.m) })
+		case !d.to.shut && s.w.die(s.name+" back", d.m.id, d.attempt).Float64() < 0.7:
+			s.deliver(d.m, d.to)
+		default:
+			s.offer(d.m)
 		}
 	})
 }

@@ -11,7 +11,8 @@ import (
 // result is what came of a run.
 type result struct {
 	traces, kept, torn, deviating, excused, partial, twice, fences, terms int
-	logged                                                                int
+	logged, pressed                                                       int
+	attempts, delayed                                                     int           // deliveries of one message, at most; messages given back for a while
 	latest                                                                time.Duration // from deadline to decision, at worst
 }
 
@@ -74,6 +75,7 @@ func (w *world) verify() (r result) {
 		w.verifyCopies(p)
 	}
 	r.twice, r.terms, r.logged = j.differ, j.opens, len(w.log.all)
+	r.attempts, r.delayed = w.payloads.most, w.payloads.delayed
 	return r
 }
 
@@ -113,19 +115,23 @@ func (w *world) verifyTrace(t *traceRun, r *result) {
 		r.torn++
 		j.fault("trace %d is torn: kept is %t, exported are %d of %d spans", t.number, v.keep, exported, len(t.spans))
 	}
+	if v.reason == buffer.Pressure {
+		r.pressed++
+	}
 	percent, slow := float64(oldPercent), oldSlow*time.Millisecond
 	if v.policy == order.Hash(w.setup.new.Hash()) {
 		percent, slow = newPercent, newSlow*time.Millisecond
 	}
+	early := v.reason == buffer.Evicted || v.reason == buffer.Pressure
 	keep, deadline, inTime := t.ideal(percent, slow)
-	if late := v.at.Sub(time.UnixMilli(deadline)); v.reason != buffer.Evicted {
+	if late := v.at.Sub(time.UnixMilli(deadline)); !early {
 		r.latest = max(r.latest, late)
 	}
-	if w.setup.coin {
+	if w.setup.coin || w.setup.limited {
 		return
 	}
 	known := w.known(v, inTime)
-	if known && v.reason != buffer.Evicted && v.reached-buffer.Stamp(slack.Milliseconds()) < buffer.Stamp(deadline) {
+	if known && !early && v.reached-buffer.Stamp(slack.Milliseconds()) < buffer.Stamp(deadline) {
 		j.fault("trace %d is decided at %s, whose deadline is %d ms after the watermark that its members' batches allow (%.4x/%d, %s)",
 			t.number, v.at.Sub(w.begin), deadline-int64(v.reached)+slack.Milliseconds(), v.term, v.seq, v.slowest)
 	}

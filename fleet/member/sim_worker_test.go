@@ -1,6 +1,7 @@
 package member_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -58,7 +59,7 @@ func (w *world) start(set *sampler.Policies) *worker {
 	r := w.die("worker", k.name)
 	k.ctx, k.cancel = context.WithCancel(w.ctx)
 	k.m = member.New(member.Config{
-		Fleet: "spans", Policies: set, Replay: w.setup.replay, Log: (*logOf)(k), Facts: (*factsOf)(k), Logger: w.logger(k.name),
+		Fleet: cmp.Or(w.setup.fleet, "spans"), Policies: set, Replay: w.setup.replay, Log: (*logOf)(k), Facts: (*factsOf)(k), Logger: w.logger(k.name),
 		Rand: rand.New(rand.NewPCG(r.Uint64(), r.Uint64())),
 		Tick: func(ctx context.Context) error { return w.tick(ctx, k) },
 	})
@@ -179,14 +180,19 @@ func (k *worker) leave() {
 	k.end(was)
 }
 
+// stop ends pulling. The streams are closed a little later.
 func (s *session) stop() {
 	if s == nil {
 		return
 	}
+	s.p.stop()
 	s.cancel()
 	<-s.done
-	s.p.close()
 }
+
+// streamsClose is how long a worker waits after it has stopped pulling before it nacks what it holds, which would come back
+// on the streams that are still open, again and again.
+const streamsClose = 600 * time.Millisecond
 
 // holder is k as member.Holder.
 type holder worker
@@ -238,10 +244,15 @@ func (h *holder) Fence() {
 	s := k.session
 	k.session = nil
 	k.gate.Unlock()
+	if s == nil {
+		return
+	}
 	s.stop()
+	_ = sleep(k.ctx, streamsClose)
 	ctx, cancel := context.WithTimeout(k.ctx, time.Second)
 	defer cancel()
 	k.p.Surrender(ctx)
+	s.p.close()
 	if n := k.p.State().Messages; n > 0 && k.ctx.Err() == nil {
 		k.w.t.Errorf("%s: %s: %d messages held after a fence", k.w.now(), k.name, n)
 	}

@@ -35,6 +35,7 @@ type world struct {
 	log      *logTopic
 	facts    *subscription
 	payloads *subscription
+	backend  time.Time // the backend is away until then
 	started  int
 	workers  []*worker // all that ever were, in the order of their start
 	load     *load
@@ -52,6 +53,8 @@ type setup struct {
 	bad      bool          // publish replies late and lost
 	maxBytes int64         // of a pipeline's hold
 	coin     bool          // verdicts are tossed for each trace and term
+	limited  bool          // the policies have limiters: verdicts depend on what was decided before
+	fleet    string        // its name
 	replay   time.Duration // how far back joiners read
 	claim    func(*worker) // what befalls a claimant
 	old, new *sampler.Policies
@@ -91,7 +94,10 @@ func newWorld(t *testing.T, seed uint64, s setup) *world {
 	if s.rate == 0 {
 		s.rate = 5
 	}
-	s.old, s.new = policies(oldPercent, oldSlow), policies(newPercent, newSlow)
+	if s.old == nil {
+		s.old = policies(oldPercent, oldSlow)
+	}
+	s.new = policies(newPercent, newSlow)
 	w := &world{t: t, seed: seed, setup: s, begin: time.Now(), ctx: t.Context()}
 	w.log = &logTopic{w: w, last: map[string]time.Time{}}
 	w.facts = &subscription{w: w, name: "facts"}
