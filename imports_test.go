@@ -28,12 +28,14 @@ var allowed = map[string][]string{
 	"pipeline":     {"buffer", "exporter", "fleet", "otlp", "sampler"},
 	"console":      {"otlp"},
 	"service":      {"buffer", "console", "exporter", "fleet", "fleet/member", "fleet/order", "otlp", "pipeline", "queue", "receiver", "sampler", "strictyaml"},
+	"probe":        {"fleet/order", "queue", "queue/queuetest"}, // the suite is what a probe runs
 	"cmd/ingest":   {"service"},
 	"cmd/worker":   {"console", "service"},
-	"cmd/tailweir": {"console", "queue", "queue/broker", "sampler", "service"},
+	"cmd/tailweir": {"console", "probe", "queue", "queue/broker", "sampler", "service"},
 }
 
-// forTests are imported by tests only, and bench only by people: they may use what they like, and nobody may use them.
+// forTests are imported by tests only (and by probe), and bench only by people: they may use what they like, and nobody else may
+// use them.
 var forTests = []string{"queue/queuetest", "exporter/exportertest", "bench"}
 
 func TestImportsGoDownwards(t *testing.T) {

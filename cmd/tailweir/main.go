@@ -3,6 +3,7 @@
 //	tailweir local [flags]    broker, ingest, worker and console in this process
 //	tailweir broker [flags]   the embedded Pub/Sub alone
 //	tailweir fleet [flags]    what a fleet's log says: who leads, what is decided
+//	tailweir probe [flags]    measures whether a fleet can run on a project's Pub/Sub
 package main
 
 import (
@@ -20,6 +21,7 @@ const usage = `usage: tailweir <command> [flags]
   local    everything in one process: OTLP on :4318 and :4317, console on http://localhost:8080
   broker   the embedded Pub/Sub alone, for PUBSUB_EMULATOR_HOST
   fleet    what a fleet's log says: who leads, who is a member, what is decided
+  probe    measures whether a fleet can run on a project's Pub/Sub, and with which fleet_timing
 
 tailweir <command> --help lists the flags.`
 
@@ -27,7 +29,7 @@ func main() { os.Exit(service.Main("tailweir", run)) }
 
 func run(ctx context.Context, args []string, getenv func(string) string) error {
 	if len(args) == 0 {
-		return &service.UsageError{Err: errors.New("no command given: want local, broker or fleet; tailweir --help says more")}
+		return &service.UsageError{Err: errors.New("no command given: want local, broker, fleet or probe; tailweir --help says more")}
 	}
 	switch args[0] {
 	case "local":
@@ -36,11 +38,13 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 		return help(runBroker(ctx, args[1:]))
 	case "fleet":
 		return help(runFleet(ctx, args[1:], getenv))
+	case "probe":
+		return help(runProbe(ctx, args[1:], getenv))
 	case "help", "-h", "--help":
 		fmt.Println(usage)
 		return nil
 	}
-	return &service.UsageError{Err: fmt.Errorf("unknown command %q: want local, broker or fleet; tailweir --help says more", args[0])}
+	return &service.UsageError{Err: fmt.Errorf("unknown command %q: want local, broker, fleet or probe; tailweir --help says more", args[0])}
 }
 
 // help makes asking for the flags a success.

@@ -4,17 +4,17 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"testing"
 	"time"
 
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"tailweir/queue"
 )
 
 const (
-	project = "projects/queuetest"
-
 	// The shortest ack deadline that the API takes, used by all cases.
 	ackDeadline = 10 * time.Second
 
@@ -26,29 +26,45 @@ const (
 	silence = 700 * time.Millisecond
 )
 
+// T is what a case needs of a test; *testing.T has it.
+type T interface {
+	Context() context.Context
+	Cleanup(func())
+	Helper()
+	Logf(format string, args ...any)
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // fixture is a case's own topic and subscription.
 type fixture struct {
-	*testing.T
+	T
 	ctx          context.Context
-	endpoint     string // host:port
+	queue        queue.Config
+	project      string // "projects/" and its id
 	pub          pubsubpb.PublisherClient
 	sub          pubsubpb.SubscriberClient
 	topic        string
 	subscription string
 }
 
-func newFixture(t *testing.T, target Target, c suiteCase) *fixture {
+func newFixture(t T, target Target, c suiteCase) *fixture {
 	t.Helper()
-	id := fmt.Sprintf("%s-%08x", c.name, rand.Uint32())
-	f := &fixture{
-		T:            t,
-		ctx:          t.Context(),
-		endpoint:     target.Conn.Target(),
-		pub:          pubsubpb.NewPublisherClient(target.Conn),
-		sub:          pubsubpb.NewSubscriberClient(target.Conn),
-		topic:        project + "/topics/" + id,
-		subscription: project + "/subscriptions/" + id,
+	if target.Queue.Project == "" {
+		target.Queue = queue.Config{Project: "queuetest", Endpoint: target.Conn.Target()}
 	}
+	id := fmt.Sprintf("%s%s-%08x", target.Prefix, c.name, rand.Uint32())
+	f := &fixture{
+		T:       t,
+		ctx:     t.Context(),
+		queue:   target.Queue,
+		project: "projects/" + target.Queue.Project,
+		pub:     pubsubpb.NewPublisherClient(target.Conn),
+		sub:     pubsubpb.NewSubscriberClient(target.Conn),
+	}
+	f.topic, f.subscription = f.project+"/topics/"+id, f.project+"/subscriptions/"+id
 	if _, err := f.pub.CreateTopic(f.ctx, &pubsubpb.Topic{Name: f.topic}); err != nil {
 		t.Fatalf("create topic: %v", err)
 	}
@@ -61,7 +77,12 @@ func (f *fixture) subscribe(suffix string, edit func(*pubsubpb.Subscription)) *f
 	f.Helper()
 	other := *f
 	other.subscription += suffix
-	pb := &pubsubpb.Subscription{Name: other.subscription, Topic: f.topic, AckDeadlineSeconds: int32(ackDeadline / time.Second)}
+	pb := &pubsubpb.Subscription{
+		Name: other.subscription, Topic: f.topic, AckDeadlineSeconds: int32(ackDeadline / time.Second),
+		// In a real project what a killed run leaves behind expires; its messages must not outlive it.
+		MessageRetentionDuration: durationpb.New(time.Hour),
+		ExpirationPolicy:         &pubsubpb.ExpirationPolicy{Ttl: durationpb.New(24 * time.Hour)},
+	}
 	if edit != nil {
 		edit(pb)
 	}

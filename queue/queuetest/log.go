@@ -36,7 +36,7 @@ type reader struct {
 
 func (f *fixture) client() *queue.Client {
 	f.Helper()
-	c, err := queue.Open(f.ctx, queue.Config{Project: strings.TrimPrefix(project, "projects/"), Endpoint: f.endpoint})
+	c, err := queue.Open(f.ctx, f.queue)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func deadLetter(f *fixture) {
 	want := map[string]string{
 		"a": "b",
 		"CloudPubSubDeadLetterSourceSubscription":        name,
-		"CloudPubSubDeadLetterSourceSubscriptionProject": strings.TrimPrefix(project, "projects/"),
+		"CloudPubSubDeadLetterSourceSubscriptionProject": f.queue.Project,
 		"CloudPubSubDeadLetterSourceDeliveryCount":       "5",
 		"CloudPubSubDeadLetterSourceTopicPublishTime":    stamp,
 	}
@@ -179,7 +179,7 @@ func policyBounds(f *fixture) {
 		{"retention of 9 min", retention(9 * time.Minute), codes.InvalidArgument},
 		{"retention of 32 days", retention(32 * day), codes.InvalidArgument},
 		{"dead-letter topic", deadLetter(f.topic), codes.OK},
-		{"dead-letter topic that is not there", deadLetter(project + "/topics/not-there"), codes.NotFound},
+		{"dead-letter topic that is not there", deadLetter(f.project + "/topics/not-there"), codes.NotFound},
 	} {
 		c.pb.Name, c.pb.Topic = f.subscription+"-policy", f.topic
 		_, err := f.sub.CreateSubscription(f.ctx, c.pb)

@@ -173,7 +173,7 @@ func snapshots(f *fixture) {
 	if of, err := f.pub.ListTopicSnapshots(f.ctx, &pubsubpb.ListTopicSnapshotsRequest{Topic: f.topic}); err != nil || !slices.Equal(of.Snapshots, []string{snap.Name}) {
 		f.Errorf("snapshots of the topic %v, %v; want %s", of.GetSnapshots(), err, snap.Name)
 	}
-	all, err := f.sub.ListSnapshots(f.ctx, &pubsubpb.ListSnapshotsRequest{Project: project})
+	all, err := f.sub.ListSnapshots(f.ctx, &pubsubpb.ListSnapshotsRequest{Project: f.project})
 	if named := func(s *pubsubpb.Snapshot) bool { return s.Name == snap.Name }; err != nil || !slices.ContainsFunc(all.Snapshots, named) {
 		f.Errorf("snapshots %v, %v; want %s among them", all.GetSnapshots(), err, snap.Name)
 	}
@@ -215,7 +215,7 @@ func labelSnapshot(f *fixture) {
 		f.Errorf("snapshot %v, %v; want labels %v", got, err, labels)
 	}
 	unnamed, err := f.sub.CreateSnapshot(f.ctx, &pubsubpb.CreateSnapshotRequest{Subscription: f.subscription})
-	if err != nil || !strings.HasPrefix(unnamed.Name, project+"/snapshots/") {
+	if err != nil || !strings.HasPrefix(unnamed.Name, f.project+"/snapshots/") {
 		f.Fatalf("snapshot without a name: %v, %v; want a name from the server", unnamed, err)
 	}
 	if _, err := f.sub.DeleteSnapshot(f.ctx, &pubsubpb.DeleteSnapshotRequest{Snapshot: unnamed.Name}); err != nil {

@@ -8,14 +8,20 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
+
+	"tailweir/queue"
 )
 
 // Target is a server under test.
 type Target struct {
 	Name string // for people
-	// Conn is to a server of the Publisher and Subscriber services; Run leaves it open.
-	// The cases of the log connect to its target themselves, without TLS.
+	// Conn is to a server of the Publisher and Subscriber services, which takes requests of 32 MB; it is left open.
 	Conn *grpc.ClientConn
+	// Queue is how the cases of the log connect to the same server, and the project of all objects. The zero value
+	// is project queuetest at Conn's target, without TLS.
+	Queue queue.Config
+	// Prefix begins the names of all topics and subscriptions, and of the snapshots that are given one.
+	Prefix string
 	// Skips holds the reasons, by case name, why a case does not apply; they are
 	// printed. A name that is no case fails the run.
 	Skips map[string]string

@@ -98,7 +98,7 @@ func publishLimits(f *fixture) {
 }
 
 func notFound(f *fixture) {
-	const topic, subscription = project + "/topics/not-there", project + "/subscriptions/not-there"
+	topic, subscription := f.project+"/topics/not-there", f.project+"/subscriptions/not-there"
 	stream, err := f.sub.StreamingPull(f.ctx)
 	if err != nil {
 		f.Fatal(err)
@@ -186,7 +186,7 @@ func listAndDelete(f *fixture) {
 func (f *fixture) topics() []string {
 	f.Helper()
 	var names []string
-	req := &pubsubpb.ListTopicsRequest{Project: project, PageSize: 2}
+	req := &pubsubpb.ListTopicsRequest{Project: f.project, PageSize: 2}
 	for {
 		resp, err := f.pub.ListTopics(f.ctx, req)
 		if err != nil {
