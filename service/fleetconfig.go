@@ -46,7 +46,7 @@ const maxReplay = 30 * 24 * time.Hour
 
 // check reports the constants with which the fleet could disagree or stand still.
 func (t FleetTiming) check(d *strictyaml.Decoder, lease time.Duration) {
-	for _, fault := range (member.Config{Fence: t.Fence, Order: t.Order()}).Validate() {
+	for _, fault := range (member.Config{Fence: t.Fence, Order: t.Order(), Replay: t.Replay}).Validate() {
 		key, _, _ := strings.Cut(fault, " ")
 		d.Faultf("fleet_timing."+key, "%s", fault)
 	}
