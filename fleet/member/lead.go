@@ -18,7 +18,8 @@ type lead struct {
 	term   order.Term
 	ctx    context.Context // ends with the term
 	end    context.CancelFunc
-	opened bool // its Open is accepted: facts are pulled
+	opened bool      // its Open is accepted: facts are pulled
+	since  time.Time // of that
 	inbox  *facts.Inbox
 	seq    *fleet.Sequencer
 	seats  map[[16]byte]*seat
@@ -178,7 +179,7 @@ func (m *Member) body(now time.Time) (b order.Body, due bool) {
 		return order.Body{Policy: p}, true
 	}
 	if l.change == 0 {
-		if mark, known := l.watermark(m.cfg.Slack); known && !now.Before(l.begin) && l.hears(now) && l.seq.Waiting() < perEntry {
+		if mark, known := l.watermark(m.cfg.Slack); known && m.waited(now) && l.hears(now) && l.seq.Waiting() < perEntry {
 			l.seq.Advance(mark)
 		}
 		l.seq.Expire(now)
@@ -282,7 +283,7 @@ func (m *Member) accepted(e *order.Entry, decisions []fleet.Decision) {
 // held payloads is gone, and they come again when their leases have ended.
 func (m *Member) opened(now time.Time) {
 	l := m.lead
-	l.opened, l.heard, l.taken = true, now, now
+	l.opened, l.since, l.heard, l.taken = true, now, now, now
 	m.stats.Terms++
 	status, _ := m.replica.Status()
 	for _, x := range status.Members {
@@ -397,6 +398,17 @@ func (l *lead) watermark(slack time.Duration) (mark buffer.Stamp, known bool) {
 	}
 	return newest.Add(-lag), newest > 0
 }
+
+// waited reports whether what was given back is there again, as far as one can wait for it. Under pressure each new term waits
+// anew: with a term every few minutes nothing would ever be decided, holds would stay full, and more and more be given back,
+// for longer and longer. So there is a bound over terms, by the log, which all know.
+func (m *Member) waited(now time.Time) bool {
+	l := m.lead
+	return !now.Before(l.begin) || now.Sub(m.reading.decided) > longestStall && now.Sub(l.since) > m.cfg.Delay
+}
+
+// longestStall is how long waiting may keep a fleet from deciding anything.
+const longestStall = 5 * time.Minute
 
 // hears reports whether every member was heard lately. The waits for what somebody gave back (begin) are worth something only
 // while facts arrive; and a member that is silent holds the watermark anyway.

@@ -27,6 +27,7 @@ type reading struct {
 	e        buffer.Stamp
 	away     away
 	led      order.Worker // who said the last entry
+	decided  time.Time    // publish time of the last entry that decided something, or of the first of all
 	term     order.Term
 	open     bool
 }
@@ -200,6 +201,9 @@ func (m *Member) accept(a order.Accepted) {
 	r.e = max(r.e, buffer.Stamp(e.E))
 	r.away.learn(time.Duration(min(e.Body.Away, math.MaxInt32))*time.Millisecond, time.UnixMilli(a.Publish))
 	r.led = e.Worker
+	if len(decisions) > 0 || r.decided.IsZero() {
+		r.decided = time.UnixMilli(a.Publish)
+	}
 	r.open = true
 	if e.Body.Limiters != nil {
 		m.limiters = e.Body.Limiters
