@@ -1,14 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tailweir/bench/ledger"
 )
 
 // costOptions of bench cost.
@@ -16,6 +20,7 @@ type costOptions struct {
 	options
 	fleets []int // workers; 0 = one without a fleet
 	rest   time.Duration
+	warm   time.Duration // of the load, before it counts
 }
 
 // compareCosts sends the same load, well below what the machine can take, to fleets of several sizes. All their processes
@@ -28,15 +33,17 @@ func compareCosts(ctx context.Context, args []string) error {
 		return err
 	})
 	f.DurationVar(&o.rest, "rest", time.Minute, "how long to measure what the processes use without load")
+	f.DurationVar(&o.warm, "warm", 30*time.Second, "how long the load lasts before what the processes use counts: the window fills, heaps grow")
 	if err := parse(f, args); err != nil {
 		return err
 	}
 	if o.load.Rate == 0 {
 		o.load.Rate = 20_000
 	}
-	if o.load.Spans == 0 && o.load.Duration == 0 {
+	if o.load.Duration == 0 {
 		o.load.Duration = time.Minute
 	}
+	o.load.Duration += o.warm
 	o.load.Gap = o.window.settle - 100*time.Millisecond
 	return o.inDirectory(ctx, func(dir string) error {
 		var rows []costRow
@@ -67,17 +74,26 @@ func parseFleets(s string) (all []int, err error) {
 // costRow is what one fleet used.
 type costRow struct {
 	Result
-	workers        int
-	before, after  stats   // of the workers together
-	took           float64 // seconds from the first span sent until nothing was under way
-	ingest, worker usage
+	workers    int
+	rest, load stretch
 }
 
-// usage in CPU-seconds.
-type usage struct{ busy, resting float64 } // resting is per second
+// stretch is what happened between two moments.
+type stretch struct {
+	seconds         float64
+	ingest, workers float64 // CPU-seconds
+	said            stats   // of the workers together
+}
 
-// net is without what the processes would have used anyway.
-func (u usage) net(took float64) float64 { return u.busy - u.resting*took }
+// net is the workers' CPU-seconds without what they would have used anyway.
+func (r *costRow) net() float64 {
+	return r.load.workers - r.rest.workers/r.rest.seconds*r.load.seconds
+}
+
+// perMillion is per million spans that the workers received.
+func (r *costRow) perMillion(v float64) float64 {
+	return v / float64(max(1, r.load.said.Received.Spans)) * 1e6
+}
 
 func (o *costOptions) play(ctx context.Context, dir string, n int) (row costRow, err error) {
 	run := o.options
@@ -87,30 +103,43 @@ func (o *costOptions) play(ctx context.Context, dir string, n int) (row costRow,
 	if err != nil {
 		return row, err
 	}
-	ingest := s.parts[len(s.parts)-1:]
 	row.workers = n
 	sleep(ctx, 5*time.Second) // what starting them began
-	ingest0, workers0 := used(ingest), used(s.workers)
-	sleep(ctx, o.rest)
-	ingest1, workers1 := used(ingest), used(s.workers)
-	row.ingest.resting, row.worker.resting = (ingest1-ingest0)/o.rest.Seconds(), (workers1-workers0)/o.rest.Seconds()
-	if row.before, err = ask(ctx, s.workers); err != nil {
+	if row.rest, err = s.watch(ctx, o.rest); err != nil {
 		return row, err
 	}
-	began := time.Now()
-	r, err := s.measure(ctx, &run)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		r, err := s.measure(ctx, &run)
+		if err == nil && !r.Proof.OK() {
+			err = fmt.Errorf("%w: %v", errIncomplete, r.Proof)
+		}
+		if r != nil {
+			row.Result = *r
+		}
+		return err
+	})
+	g.Go(func() (err error) {
+		sleep(ctx, o.warm)
+		row.load, err = s.watch(ctx, run.load.Duration-o.warm)
+		return err
+	})
+	return row, g.Wait()
+}
+
+// watch measures for a while.
+func (s *stage) watch(ctx context.Context, d time.Duration) (stretch, error) {
+	ingest := s.parts[len(s.parts)-1:]
+	before, err := ask(ctx, s.workers)
 	if err != nil {
-		return row, err
+		return stretch{}, err
 	}
-	row.Result, row.took = *r, time.Since(began).Seconds()
-	row.ingest.busy, row.worker.busy = used(ingest)-ingest1, used(s.workers)-workers1
-	if row.after, err = ask(ctx, s.workers); err != nil {
-		return row, err
-	}
-	if !r.Proof.OK() {
-		return row, fmt.Errorf("%w: %v", errIncomplete, r.Proof)
-	}
-	return row, nil
+	began, a, b := time.Now(), used(ingest), used(s.workers)
+	sleep(ctx, d)
+	x := stretch{seconds: time.Since(began).Seconds(), ingest: used(ingest) - a, workers: used(s.workers) - b}
+	after, err := ask(ctx, s.workers)
+	x.said = after.since(before)
+	return x, err
 }
 
 // used is the CPU time of processes so far, in user and kernel mode, in seconds.
@@ -121,44 +150,40 @@ func used(parts []*part) (sum float64) {
 	return sum
 }
 
-// perMillion is per million spans.
-func (r *costRow) perMillion(v float64) float64 { return v / float64(r.Load.Acked) * 1e6 }
-
 func costTable(rows []costRow) string {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%-8s %10s %8s %8s %8s %8s %7s %9s %9s %8s %8s %8s %8s\n", "workers", "spans", "ingest", "workers", "net", "rest",
-		"factor", "facts B/", "log B/", "control", "p50 s", "p99 s", "max s")
-	fmt.Fprintf(&b, "%-8s %10s %8s %8s %8s %8s %7s %9s %9s %8s %8s %8s %8s\n", "", "", "s/M", "s/M", "s/M", "s/min", "of 1", "fragment", "trace",
-		"B/trace", "", "", "")
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "workers\tspans\tspans/s\tingest\tworkers\tat rest\tnet\tfactor\tfacts\tlog\tcontrol\tp50\tp99\tmax\t")
+	fmt.Fprintln(w, "\t\t\ts/M\ts/M\ts/min\ts/M\tof 1\tB/fragment\tB/trace\tB/trace\ts\ts\ts\t")
 	base := 0.0
-	for _, r := range rows {
-		if r.workers == 1 {
-			base = r.worker.net(r.took) / float64(r.Load.Acked)
+	for i := range rows {
+		if r := &rows[i]; r.workers == 1 {
+			base = r.perMillion(r.net())
 		}
 	}
-	for _, r := range rows {
-		b.WriteString(r.line(base))
+	for i := range rows {
+		fmt.Fprintln(w, rows[i].line(base))
 	}
-	b.WriteString("\ns/M: CPU-seconds per million spans; net: without what the workers use at rest; factor: of net; p50, p99, max: from a trace's\n" +
-		"last span to its export, which is the window's settle and what the decision took; control: facts and one reading of the log.\n")
-	return b.String()
+	w.Flush()
+	return b.String() + `
+s/M: CPU-seconds per million spans; net: without what the workers use at rest; factor: of net; control: facts and one reading of
+the log; p50, p99, max: from a trace's last span to its export, that is the window's settle and what the decision took.
+`
 }
 
 func (r *costRow) line(base float64) string {
-	net := r.worker.net(r.took)
-	factor, name := "", "off"
+	name, factor := "off", ""
 	if r.workers > 0 {
 		name = strconv.Itoa(r.workers)
 	}
 	if base > 0 {
-		factor = fmt.Sprintf("%.3f", net/float64(r.Load.Acked)/base)
+		factor = fmt.Sprintf("%.2f", r.perMillion(r.net())/base)
 	}
-	traces := float64(r.Load.Traces)
-	facts := float64(r.after.Fleet.FactsBytes - r.before.Fleet.FactsBytes)
-	fragments := float64(max(1, r.after.Fleet.FragmentsSent-r.before.Fleet.FragmentsSent))
-	log := float64(r.after.Fleet.LogBytes-r.before.Fleet.LogBytes) / float64(max(1, r.workers))
-	l := r.Proof.Latency
-	return fmt.Sprintf("%-8s %10d %8.2f %8.2f %8.2f %8.2f %7s %9.1f %9.1f %8.1f %8.2f %8.2f %8.2f\n", name, r.Load.Acked,
-		r.perMillion(r.ingest.busy), r.perMillion(r.worker.busy), r.perMillion(net), r.worker.resting*60, factor,
-		facts/fragments, log/traces, (facts+log)/traces, seconds(l.P50), seconds(l.P99), seconds(l.Max))
+	said, l := &r.load.said, r.Proof.Latency
+	traces := float64(said.Received.Spans) / ledger.MeanSpans
+	facts, log := float64(said.Fleet.FactsBytes), float64(said.Fleet.LogBytes)/float64(max(1, r.workers))
+	return fmt.Sprintf("%s\t%d\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%s\t%.1f\t%.1f\t%.0f\t%.1f\t%.1f\t%.1f\t", name, said.Received.Spans,
+		float64(said.Received.Spans)/r.load.seconds, r.perMillion(r.load.ingest), r.perMillion(r.load.workers), r.rest.workers/r.rest.seconds*60,
+		r.perMillion(r.net()), factor, facts/float64(max(1, said.Fleet.FragmentsSent)), log/traces, (facts+log)/traces,
+		seconds(l.P50), seconds(l.P99), seconds(l.Max))
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -30,7 +31,7 @@ type target struct {
 // windowing is the worker's window and hold in this run.
 type windowing struct {
 	settle, idle time.Duration
-	delay        time.Duration // start_delay; 0 = the default
+	delay, death time.Duration // start_delay, fleet_timing.death; 0 = the default
 	hold         string        // bytes held un-acked, with a unit
 	rpc          bool          // the worker exports by gRPC
 	logs         string        // logs.keep
@@ -56,56 +57,61 @@ type stats struct {
 		LogRead       int `json:"log_read"`
 		SteppedDown   int `json:"stepped_down"`
 	}
+	outside int // workers that have no place in the fleet
 }
 
 type items struct{ Spans, Traces, Logs int }
 
-func (i items) plus(j items) items {
-	return items{i.Spans + j.Spans, i.Traces + j.Traces, i.Logs + j.Logs}
-}
+// plus adds up workers, but for their phase. The log is read by each of them.
+func (s stats) plus(o stats) stats { return s.with(o, 1) }
 
-// plus adds up workers. What is said of the fleet is added, too; the log is read by each of them.
-func (s stats) plus(o stats) stats {
-	for _, x := range []struct {
-		to   *items
-		more items
-	}{
-		{&s.Received, o.Received}, {&s.Kept, o.Kept}, {&s.Dropped, o.Dropped}, {&s.Deadlettered, o.Deadlettered},
-		{&s.Returned, o.Returned}, {&s.Duplicate, o.Duplicate}, {&s.InFlight, o.InFlight},
-	} {
-		*x.to = x.to.plus(x.more)
+// since is what happened after o, but for the anomalies, which stay.
+func (s stats) since(o stats) stats { return s.with(o, -1) }
+
+func (s stats) with(o stats, sign int) stats {
+	to, from := s.numbers(), o.numbers()
+	for i := range to {
+		*to[i] += sign * *from[i]
 	}
-	for _, x := range []struct {
-		to   *int
-		more int
-	}{
-		{&s.Held.Messages, o.Held.Messages}, {&s.Held.Redelivered, o.Held.Redelivered}, {&s.Held.Bytes, o.Held.Bytes},
-		{&s.Fleet.Fences, o.Fleet.Fences}, {&s.Fleet.Terms, o.Fleet.Terms}, {&s.Fleet.SteppedDown, o.Fleet.SteppedDown},
-		{&s.Fleet.FactsBytes, o.Fleet.FactsBytes}, {&s.Fleet.FragmentsSent, o.Fleet.FragmentsSent},
-		{&s.Fleet.LogBytes, o.Fleet.LogBytes}, {&s.Fleet.LogRead, o.Fleet.LogRead},
-	} {
-		*x.to += x.more
-	}
-	all := map[string]int{}
-	for _, from := range []map[string]int{s.Fleet.Anomalies, o.Fleet.Anomalies} {
-		for kind, n := range from {
-			all[kind] += n
+	all := maps.Clone(s.Fleet.Anomalies)
+	for kind, n := range o.Fleet.Anomalies {
+		if all == nil {
+			all = map[string]int{}
 		}
+		all[kind] = max(all[kind], all[kind]+sign*n)
 	}
 	s.Fleet.Anomalies = all
 	return s
 }
 
+// numbers are the counters.
+func (s *stats) numbers() (all []*int) {
+	for _, i := range []*items{&s.Received, &s.Kept, &s.Dropped, &s.Deadlettered, &s.Returned, &s.Duplicate, &s.InFlight} {
+		all = append(all, &i.Spans, &i.Traces, &i.Logs)
+	}
+	f := &s.Fleet
+	return append(all, &s.outside, &s.Held.Messages, &s.Held.Redelivered, &s.Held.Bytes,
+		&f.Fences, &f.Terms, &f.FactsBytes, &f.FragmentsSent, &f.LogBytes, &f.LogRead, &f.SteppedDown)
+}
+
 // ask adds up what the workers say now; an error when one does not answer.
 func ask(ctx context.Context, workers []*part) (sum stats, err error) {
 	for _, p := range workers {
-		var s stats
-		if err := getJSON(ctx, "http://"+p.console+"/api/stats", &s); err != nil {
+		s, err := p.ask(ctx)
+		if err != nil {
 			return sum, fmt.Errorf("ask %s: %w", p.name, err)
 		}
 		sum = sum.plus(s)
 	}
 	return sum, nil
+}
+
+func (p *part) ask(ctx context.Context) (s stats, err error) {
+	err = getJSON(ctx, "http://"+p.console+"/api/stats", &s)
+	if s.Fleet.Phase != "holding" && s.Fleet.Phase != "leading" {
+		s.outside = 1
+	}
+	return s, err
 }
 
 func newTarget(dir string) (*target, error) {
@@ -167,11 +173,14 @@ func (t *target) configure(w windowing) error {
 	if w.delay > 0 {
 		delay = fmt.Sprintf(", start_delay: %v", w.delay)
 	}
-	fleet := "pubsub"
-	if w.alone {
-		fleet = "off"
+	fleet := "fleet: pubsub\n"
+	switch {
+	case w.alone:
+		fleet = "fleet: off\n"
+	case w.death > 0:
+		fleet += fmt.Sprintf("fleet_timing: {death: %v}\n", w.death)
 	}
-	text := fmt.Sprintf("fleet: %s\nwindow: {settle: %v, idle: %v, max_age: %v%s}\nhold: {max_bytes: %s}\nlogs: {keep: %s}\nexporters:\n  - {type: otlp, endpoint: %q}\n",
+	text := fmt.Sprintf("%swindow: {settle: %v, idle: %v, max_age: %v%s}\nhold: {max_bytes: %s}\nlogs: {keep: %s}\nexporters:\n  - {type: otlp, endpoint: %q}\n",
 		fleet, w.settle, w.idle, max(time.Minute, 2*w.idle), delay, w.hold, w.logs, endpoint)
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		return err

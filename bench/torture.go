@@ -17,6 +17,7 @@ import (
 // tortureOptions of bench torture.
 type tortureOptions struct {
 	rounds, workers int
+	first           int // number of the first round
 	jobs            int // rounds at a time
 	seed            uint64
 	length          time.Duration // of the load of a round
@@ -31,6 +32,7 @@ func torture(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("bench torture", flag.ContinueOnError)
 	var o tortureOptions
 	f.IntVar(&o.rounds, "rounds", 3, "rounds, about 90 s each")
+	f.IntVar(&o.first, "first", 0, "`number` of the first round, to play one again")
 	f.IntVar(&o.workers, "workers", 1, "worker processes, 1 to 16; one is added and one removed in each round")
 	f.IntVar(&o.jobs, "jobs", 1, "rounds at a time; each takes about a tenth of a core with one worker, and more when many things happen")
 	f.Uint64Var(&o.seed, "seed", 1, "of the faults and the load")
@@ -41,8 +43,8 @@ func torture(ctx context.Context, args []string) error {
 		return err
 	}
 	switch {
-	case o.rounds < 1:
-		return fmt.Errorf("rounds %d: want at least 1", o.rounds)
+	case o.rounds < 1 || o.first < 0:
+		return fmt.Errorf("rounds %d from %d: want at least 1 from 0", o.rounds, o.first)
 	case o.workers < 1 || o.workers > 16:
 		return fmt.Errorf("workers %d: want 1 to 16", o.workers)
 	case o.jobs < 1:
@@ -70,7 +72,7 @@ func torture(ctx context.Context, args []string) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return total.play(ctx, o, dir, n)
+			return total.play(ctx, o, dir, o.first+n)
 		})
 	}
 	failed := g.Wait()
@@ -119,7 +121,7 @@ type plan struct {
 	logs     bool
 	grpc     bool // apps and export
 	gzip     bool
-	pressure bool // a hold too small for the window, so that messages are handed back
+	pressure bool // a hold too small for the window, so that messages are handed back; then no worker is killed: see deadly
 	outage   bool // the sink is away for a minute
 }
 

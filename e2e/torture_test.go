@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// The short form of make torture: processes are killed and stopped, Pub/Sub fails, and every acknowledged span has its
-// outcome. Which faults strike is a function of the seed.
+// The short form of make torture: processes are killed and stopped, the sequencer first, workers come and go, Pub/Sub fails,
+// and every acknowledged span has its outcome, once. Which faults strike is a function of the seed.
 func TestTorture(t *testing.T) {
 	t.Parallel()
-	torture(t, "--rounds", "2", "--jobs", "2", "--length", "12s", "--seed", "4")
+	torture(t, "--rounds", "2", "--jobs", "2", "--workers", "4", "--length", "12s", "--seed", "4")
 }
 
 func torture(t *testing.T, args ...string) {
@@ -25,7 +25,7 @@ func torture(t *testing.T, args ...string) {
 	}
 	last := lines[len(lines)-1]
 	t.Log(p.out.String())
-	if code != 0 || !regexp.MustCompile(`^torture: \d rounds, 1 workers, [1-9]\d* acked spans, [1-9]\d* kept traces, 0 lost, 0 split, 0 invented, \d+ duplicates, [1-9]\d* redelivered$`).MatchString(last) {
+	if code != 0 || !regexp.MustCompile(`^torture: \d rounds, 4 workers, [1-9]\d* acked spans, [1-9]\d* kept traces, 0 lost, 0 split, 0 invented, \d+ duplicates, [1-9]\d* redelivered$`).MatchString(last) {
 		t.Errorf("exit status %d, last line %q\n%s", code, last, p.err.String())
 	}
 }

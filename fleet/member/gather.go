@@ -74,7 +74,7 @@ func (m *Member) takeIn(l *lead, b *facts.Batch, publish, now time.Time) {
 		l.moved, l.joined = true, true
 	}
 	l.away.learn(b.Away, publish)
-	if s.at == [2]uint64{} && b.Away > 0 { // what it handed back before was said to another leader, or under another policy, if at all
+	if b.Stream != s.at[0] && b.Away > 0 { // what it handed back before this stream was said to another leader, under another policy, or to nobody
 		l.waitFor(l.away.until, now, m.cfg)
 	}
 	if at := l.inbox.Progress(b.Worker).Place(); at != s.at {
