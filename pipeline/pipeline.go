@@ -82,7 +82,7 @@ type Config struct {
 	Workers     int           // deliveries read at once; default 2
 	Senders     int           // exports at once of each signal; default 4
 	BatchBytes  int           // an export batch is closed at this size; default 1 MiB
-	Linger      time.Duration // how long a batch waits to be filled; default 50 ms
+	Linger      time.Duration // how long a batch waits to be filled; default 200 ms
 }
 
 func (c Config) defaults() Config {
@@ -96,7 +96,7 @@ func (c Config) defaults() Config {
 	c.Workers = cmp.Or(c.Workers, 2)
 	c.Senders = cmp.Or(c.Senders, 4)
 	c.BatchBytes = cmp.Or(c.BatchBytes, 1<<20)
-	c.Linger = cmp.Or(c.Linger, 50*time.Millisecond)
+	c.Linger = cmp.Or(c.Linger, 200*time.Millisecond)
 	return c
 }
 

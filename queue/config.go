@@ -26,6 +26,8 @@ type SubscriberConfig struct {
 	// Streams is the number of StreamingPull streams, which share the credit evenly. Google serves about 10 MB/s on
 	// one. Default 1.
 	Streams int
+	// Linger is how long a settled message waits for others to share its request. Default 50 ms.
+	Linger time.Duration
 	// Grace bounds how long Run goes on sending acks after its context ended. Default 5 s.
 	Grace time.Duration
 	// Insist makes Run reconnect after every error from the first stream on, as if one had lived: for a subscription that was
@@ -43,6 +45,7 @@ func (cfg SubscriberConfig) withDefaults() SubscriberConfig {
 	orDefault(&cfg.MaxMessages, 20_000)
 	orDefault(&cfg.MaxBytes, 512<<20)
 	orDefault(&cfg.Streams, 1)
+	orDefault(&cfg.Linger, 50*time.Millisecond)
 	orDefault(&cfg.Grace, 5*time.Second)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
@@ -58,6 +61,7 @@ func (cfg SubscriberConfig) Validate() error {
 		between("subscriber messages", cfg.MaxMessages, 1, 1<<30),
 		between("subscriber bytes", cfg.MaxBytes, 1, 1<<40),
 		between("subscriber streams", cfg.Streams, 1, min(100, cfg.MaxMessages)),
+		between("subscriber linger", cfg.Linger, time.Millisecond, 2*time.Second),
 		between("subscriber grace", cfg.Grace, time.Millisecond, time.Hour),
 	)
 }

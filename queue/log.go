@@ -100,7 +100,7 @@ func (r *LogReader) Start() time.Time { return r.start }
 // returned it may be called again.
 func (r *LogReader) Run(ctx context.Context, handle func(data []byte, publish time.Time)) error {
 	s := r.client.Subscriber(r.name, SubscriberConfig{
-		MaxMessages: 10_000, MaxBytes: 64 << 20, Grace: time.Second, Logger: r.logger,
+		MaxMessages: 10_000, MaxBytes: 64 << 20, Linger: 500 * time.Millisecond, Grace: time.Second, Logger: r.logger,
 	})
 	s.mayVanish = true
 	err := s.Run(ctx, func(m *Message) {

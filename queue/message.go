@@ -8,7 +8,7 @@ import (
 
 // Message is one delivery. It is held, its lease extended and its credit used, until exactly one of Ack, Nack and
 // HandBack is called, once: a second call panics. They do not block and may be called from any goroutine; the request
-// follows within 100 ms, shared with others. After Run has returned they have no effect on the server any more.
+// follows within twice the subscriber's Linger, shared with others. After Run has returned they have no effect on the server any more.
 //
 // The fields may be read by any goroutine, and Data may be kept after settling.
 type Message struct {

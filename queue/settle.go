@@ -16,8 +16,6 @@ import (
 const (
 	// requestIDs bounds a request to about 200 kB of Google's ack ids; the service takes 512 kB.
 	requestIDs = 1000
-	// linger is what a settled message waits for others to share its request.
-	linger = 50 * time.Millisecond
 	// requests that may be under way at once, for settling and for extending each. 100,000 held messages need 20
 	// extensions a second, which leaves 400 ms for each.
 	requests = 8
@@ -51,7 +49,7 @@ func (s *Subscriber) settleLoop(ctx context.Context) error {
 
 // gather waits for a request to fill up, but not for long, and not at all while draining.
 func (s *Subscriber) gather(ctx context.Context) {
-	timer := time.NewTimer(linger)
+	timer := time.NewTimer(s.cfg.Linger)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

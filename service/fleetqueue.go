@@ -121,7 +121,7 @@ func (w *Worker) newFacts() *fleetFacts {
 		out: w.facts,
 		open: func() *queue.Subscriber {
 			return client.Subscriber(names.Sequencer, queue.SubscriberConfig{
-				MaxMessages: factsMessages, MaxBytes: factsBytes, Grace: time.Second, Logger: w.opts.Log,
+				MaxMessages: factsMessages, MaxBytes: factsBytes, Linger: 500 * time.Millisecond, Grace: time.Second, Logger: w.opts.Log,
 			})
 		},
 		publish: probation{fail: w.fail, need: fmt.Sprintf("queue.facts_topic is %s, and a worker needs pubsub.topics.publish on it", names.Facts)},

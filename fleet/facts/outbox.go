@@ -14,7 +14,7 @@ const (
 
 	// worthwhile is the size from which a batch does not wait for more facts: Pub/Sub bills a request as 1 kB at least.
 	worthwhile = 1 << 10
-	soon       = 100 * time.Millisecond // after the first fact, if worthwhile
+	soon       = 250 * time.Millisecond // after the first fact, if worthwhile: a request costs a worker more than its facts
 	beat       = 500 * time.Millisecond // after the batch before, in any case
 
 	mostHeader = 128

@@ -63,10 +63,10 @@ func TestDue(t *testing.T) {
 	}{
 		{"a beat without facts", nil, 500},
 		{"few facts wait for the beat", []add{{10, 1}, {20, 1}}, 500},
-		{"enough facts go soon after the first", []add{{10, 1}, {90, 50}}, 110},
-		{"enough facts at once", []add{{10, 50}}, 110},
+		{"enough facts go soon after the first", []add{{10, 1}, {90, 50}}, 260},
+		{"enough facts at once", []add{{10, 50}}, 260},
 		{"enough facts just before the beat", []add{{450, 50}}, 500},
-		{"few facts became enough late", []add{{10, 1}, {300, 50}}, 110},
+		{"few facts became enough late", []add{{10, 1}, {300, 50}}, 260},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			o := started(t)

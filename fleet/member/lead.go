@@ -49,12 +49,13 @@ type seat struct {
 }
 
 const (
-	perEntry    = 10_000           // decisions: 250 kB at most
-	mostWaiting = 20 * perEntry    // decisions to be said: the log is slower than the facts, which stay on their topic
-	listEvery   = 2 * time.Second  // members are said, changed or not
-	policyEvery = time.Minute      // the policy is said, for joiners; far below the log's retention
-	sweepEvery  = 5 * time.Minute  // the subscriptions of workers that are gone are looked for
-	policyWait  = 90 * time.Second // who does not know the policy claims after so long: nobody else does either
+	decideEvery = 200 * time.Millisecond // every worker wakes up for each entry, and exports what it says
+	perEntry    = 10_000                 // decisions: 250 kB at most
+	mostWaiting = 20 * perEntry          // decisions to be said: the log is slower than the facts, which stay on their topic
+	listEvery   = 2 * time.Second        // members are said, changed or not
+	policyEvery = time.Minute            // the policy is said, for joiners; far below the log's retention
+	sweepEvery  = 5 * time.Minute        // the subscriptions of workers that are gone are looked for
+	policyWait  = 90 * time.Second       // who does not know the policy claims after so long: nobody else does either
 )
 
 // runForLead is rule 9.
@@ -178,7 +179,7 @@ func (m *Member) body(now time.Time) (b order.Body, due bool) {
 	if p := m.nextPolicy(); p != nil {
 		return order.Body{Policy: p}, true
 	}
-	if l.change == 0 {
+	if l.change == 0 && now.Sub(l.last) >= decideEvery {
 		if mark, known := l.watermark(m.cfg.Slack); known && m.waited(now) && l.hears(now) && l.seq.Waiting() < perEntry {
 			l.seq.Advance(mark)
 		}
