@@ -8,7 +8,7 @@ import "time"
 //
 // with out-of-orderness = E − publish, measured when a message is received for the first time (a redelivered message is
 // late for its own reasons and would hold everybody up). A jump of E that the caller's clock does not explain counts as
-// out-of-orderness as well: it is a fresh message in the midst of a backlog. The watermark may go back: when a backlog begins to arrive
+// out-of-orderness as well, added to the worst so far: it is a fresh message in the midst of a backlog. The watermark may go back: when a backlog begins to arrive
 // behind fresh messages, L grows and traces wait for their old parts. The zero value with a Slack and Margin is ready;
 // not safe for concurrent use.
 type Watermark struct {
@@ -31,7 +31,7 @@ const worstOver = 10
 func (w *Watermark) Observe(p Stamp, now time.Time, first bool) {
 	if p > w.newest {
 		if jump := p.Sub(w.newest) - now.Sub(w.last); w.newest > 0 && jump > w.Slack {
-			w.ObserveLag(jump, now)
+			w.ObserveLag(jump+w.worst(now), now)
 		}
 		w.newest, w.last = p, now
 		return
@@ -56,12 +56,7 @@ func (w *Watermark) Newest() Stamp { return w.newest }
 
 // Lag returns L at now.
 func (w *Watermark) Lag(now time.Time) time.Duration {
-	var worst time.Duration
-	for i := range w.seconds {
-		if age := now.Unix() - w.seconds[i].second; age >= 0 && age < worstOver { // below 0 where the clock was set back
-			worst = max(worst, w.seconds[i].worst)
-		}
-	}
+	worst := w.worst(now)
 	if worst == 0 {
 		return w.Slack
 	}
@@ -70,3 +65,13 @@ func (w *Watermark) Lag(now time.Time) time.Duration {
 
 // At returns the watermark at now; traces with a deadline at or before it may be decided.
 func (w *Watermark) At(now time.Time) Stamp { return w.newest - Stamp(w.Lag(now).Milliseconds()) }
+
+// worst is the worst out-of-orderness of the last 10 s.
+func (w *Watermark) worst(now time.Time) (worst time.Duration) {
+	for i := range w.seconds {
+		if age := now.Unix() - w.seconds[i].second; age >= 0 && age < worstOver { // below 0 where the clock was set back
+			worst = max(worst, w.seconds[i].worst)
+		}
+	}
+	return worst
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -35,18 +36,20 @@ type judge struct {
 type verdict struct {
 	keep   bool
 	reason buffer.Reason
+	by     uint16 // number of the policy that said so
 	at     time.Time
 	term   order.ID
 	seq    uint64
-	policy order.Hash
+	number int        // of all verdicts, in the log's order
+	policy order.Hash // of the set
 	basis
 }
 
 // basis is what a leader knew when it made an entry.
 type basis struct {
-	reached buffer.Stamp          // the least that the members had said of event time
-	slowest string                // who said it
-	known   map[order.Worker]told // what each had received before, in whose batches there was no hole
+	reached buffer.Stamp            // the least that the members had said of event time
+	slowest string                  // who said it
+	known   map[order.Worker][]told // what each had received before, stream by stream, in whose batches there was no hole
 }
 
 type spanRun struct {
@@ -59,8 +62,8 @@ type batchName struct {
 	stream, seq uint64
 }
 
-// told is when a worker made the first and the last batch that a leader has taken from it without a hole: what the worker
-// had in between, the leader knows.
+// told is when a worker made the first batch of a stream with an event time, and the last, that a leader has taken without a
+// hole: what the worker had in between, the leader knows.
 type told struct{ first, last time.Time }
 
 // flow is what a leader has taken from a worker.
@@ -68,7 +71,7 @@ type flow struct {
 	stream, next uint64
 	newest       buffer.Stamp
 	ahead        map[uint64]buffer.Stamp
-	told
+	told         []told // by stream
 }
 
 func newJudge(w *world) *judge {
@@ -176,9 +179,9 @@ func (j *judge) entry(k *worker, e order.Entry, data []byte) {
 }
 
 func (j *judge) basisOf(e order.Entry) (b basis) {
-	b.known = map[order.Worker]told{}
+	b.known = map[order.Worker][]told{}
 	for worker, f := range j.flows[e.ID] {
-		b.known[worker] = f.told
+		b.known[worker] = slices.Clone(f.told)
 	}
 	members := e.Body.Members
 	if status, _ := j.replica.Status(); members == nil {
@@ -262,7 +265,7 @@ func (j *judge) accept(e order.Entry) {
 			}
 			continue
 		}
-		j.verdicts[id] = &verdict{d.Keep, buffer.Reason(d.Reason), time.Now(), e.ID, e.Seq, policy, basis}
+		j.verdicts[id] = &verdict{d.Keep, buffer.Reason(d.Reason), d.Policy, time.Now(), e.ID, e.Seq, len(j.verdicts), policy, basis}
 	}
 }
 
@@ -309,13 +312,15 @@ func (j *judge) took(k *worker, data []byte) {
 		return
 	case b.Stream > f.stream:
 		f.stream, f.next, f.newest, f.ahead = b.Stream, 0, 0, map[uint64]buffer.Stamp{}
+		f.told = append(f.told, told{})
 	}
 	f.ahead[b.Seq] = b.Newest
 	for newest, ok := f.ahead[f.next]; ok; newest, ok = f.ahead[f.next] {
 		f.newest = newest
-		f.last = later(f.last, j.built[batchName{worker, f.stream, f.next}])
-		if f.first.IsZero() {
-			f.first = f.last
+		t := &f.told[len(f.told)-1]
+		t.last = later(t.last, j.built[batchName{worker, f.stream, f.next}])
+		if t.first.IsZero() && f.newest > 0 { // before, it has not said all that it held
+			t.first = t.last
 		}
 		f.next++
 	}

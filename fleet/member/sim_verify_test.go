@@ -1,6 +1,7 @@
 package member_test
 
 import (
+	"slices"
 	"time"
 
 	"tailweir/buffer"
@@ -21,7 +22,7 @@ func (w *world) watch() {
 	for {
 		_ = sleep(w.ctx, 250*time.Millisecond)
 		w.mu.Lock()
-		over, all := w.over, append([]*worker(nil), w.workers...)
+		over, all := w.over, slices.DeleteFunc(slices.Clone(w.workers), func(k *worker) bool { return k.gone })
 		w.mu.Unlock()
 		if over {
 			return
@@ -160,8 +161,10 @@ func (w *world) tell(t *traceRun, v *verdict, deadline int64) {
 		for _, m := range p.messages {
 			w.note("  message %s, published %.3fs, acked %.3fs", m.id, m.publish.Sub(w.begin).Seconds(), m.ackedAt.Sub(w.begin).Seconds())
 			for _, h := range m.holds {
-				told := v.known[w.judge.orderName(h.k)]
-				w.note("    %s had it %.3fs to %.3fs; the leader knew of it until %.3fs", h.k.name, h.from.Sub(w.begin).Seconds(), h.to.Sub(w.begin).Seconds(), told.last.Sub(w.begin).Seconds())
+				w.note("    %s had it %.3fs to %.3fs", h.k.name, h.from.Sub(w.begin).Seconds(), h.to.Sub(w.begin).Seconds())
+				for _, told := range v.known[w.judge.orderName(h.k)] {
+					w.note("      and the leader knew what it had %.3fs to %.3fs", told.first.Sub(w.begin).Seconds(), told.last.Sub(w.begin).Seconds())
+				}
 			}
 		}
 	}
@@ -174,9 +177,10 @@ func (w *world) known(v *verdict, parts []*payload) bool {
 		told := false
 		for _, m := range p.messages {
 			for _, h := range m.holds {
-				at, ok := v.known[w.judge.orderName(h.k)]
-				since := h.to.IsZero() || h.to.After(at.first) // what was given back before the term is not said again
-				told = told || ok && since && h.from.Add(time.Millisecond).Before(at.last)
+				for _, at := range v.known[w.judge.orderName(h.k)] {
+					since := h.to.IsZero() || h.to.After(at.first) && !at.first.IsZero() // what was given back before is not said again
+					told = told || since && h.from.Add(time.Millisecond).Before(at.last)
+				}
 			}
 		}
 		if !told {

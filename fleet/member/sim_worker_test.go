@@ -252,7 +252,6 @@ func (h *holder) Fence() {
 	ctx, cancel := context.WithTimeout(k.ctx, time.Second)
 	defer cancel()
 	k.p.Surrender(ctx)
-	s.p.close()
 	if n := k.p.State().Messages; n > 0 && k.ctx.Err() == nil {
 		k.w.t.Errorf("%s: %s: %d messages held after a fence", k.w.now(), k.name, n)
 	}
