@@ -66,9 +66,10 @@ func newPolicy(epoch, hash uint64, set *sampler.Policies, source []byte) policy 
 }
 
 const (
-	step  = 50 * time.Millisecond  // of the loop: the finest grain of every wait here
-	beat  = 500 * time.Millisecond // a leader that says nothing for D is taken for dead
-	again = time.Second            // between attempts at what failed
+	step     = 50 * time.Millisecond  // of the loop: the finest grain of every wait here
+	idleStep = 5 * step               // of a member that only holds, where nothing is due sooner: each step wakes the process up
+	beat     = 500 * time.Millisecond // a leader that says nothing for D is taken for dead
+	again    = time.Second            // between attempts at what failed
 )
 
 // New returns a member. Its Config must be valid; its zero fields get their defaults.
@@ -119,11 +120,11 @@ func (m *Member) Run(ctx context.Context, h Holder) error {
 
 // loop looks at everything that time changes.
 func (m *Member) loop(ctx context.Context) error {
-	ticker := time.NewTicker(step)
-	defer ticker.Stop()
+	timer := time.NewTimer(step)
+	defer timer.Stop()
 	for {
 		select {
-		case <-ticker.C:
+		case <-timer.C:
 		case <-m.wake:
 		case <-ctx.Done():
 			return nil
@@ -133,9 +134,13 @@ func (m *Member) loop(ctx context.Context) error {
 		m.watchLife(ctx, now)
 		m.runForLead(ctx, now)
 		m.leadOn(ctx, now)
-		caught := m.reading.caught
+		caught, next := m.reading.caught, idleStep
+		if m.lead != nil || m.leaving || !caught || m.life.fenced {
+			next = step
+		}
 		m.mu.Unlock()
 		m.sender.step(ctx, now, caught)
+		timer.Reset(max(time.Millisecond, min(next, m.sender.due(now))))
 		m.sayGoodbye()
 	}
 }

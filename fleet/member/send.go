@@ -149,6 +149,16 @@ func (s *sender) silent() bool {
 	return s.out == 0 && !due && !s.telling
 }
 
+// due is how long nothing is to be published.
+func (s *sender) due(now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at, ok := s.outbox.Due(); ok && s.out < atOnce {
+		return at.Sub(now)
+	}
+	return idleStep
+}
+
 // step begins the stream that is wanted and publishes what is due.
 func (s *sender) step(ctx context.Context, now time.Time, caught bool) {
 	s.mu.Lock()

@@ -97,19 +97,27 @@ func (s *subscription) takeLocked(c *consumer, b *batch, now time.Duration) {
 			k.queued = false
 		}
 	}
-	for n := s.shareLocked(s.fresh.len() + s.again.len()); n > 0; n-- {
+	var last *delivery
+	for n := s.shareLocked(s.fresh.len() + s.again.len()); ; n-- {
 		q := s.queueLocked()
-		if q.len() == 0 {
+		if q.len() == 0 || n <= 0 && !q.peek().publishedWith(last) {
 			break
 		}
 		if !c.hasCredit() || !b.fits(q.peek()) {
 			return
 		}
-		s.grantLocked(q.pop(), c, b, now)
+		last = q.pop()
+		s.grantLocked(last, c, b, now)
 	}
 	for n := s.shareLocked(s.freeKeys.len()); n > 0 && c.hasCredit() && len(b.deliveries) < b.limit; n-- {
 		s.claimLocked(c, b, now)
 	}
+}
+
+// publishedWith reports whether both came in one request. Pub/Sub delivers a request's messages together as far as it can, and so
+// do we: a subscriber that wakes up once for ten messages uses a fraction of the CPU of ten that wake up for one each.
+func (d *delivery) publishedWith(o *delivery) bool {
+	return o != nil && d.msg.pb.PublishTime == o.msg.pb.PublishTime // the one Timestamp of their request
 }
 
 // shareLocked is c's part of n things when the idle consumers get theirs too.
