@@ -5,6 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -23,8 +25,8 @@ type costOptions struct {
 	warm   time.Duration // of the load, before it counts
 }
 
-// compareCosts sends the same load, well below what the machine can take, to fleets of several sizes. All their processes
-// share the machine's cores, and what all of them used is counted.
+// compareCosts sends the same load, well below what the machine can take, to fleets of several sizes. Each worker has one core,
+// which it shares with others where there are fewer cores, and what all of them used is counted.
 func compareCosts(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("bench cost", flag.ContinueOnError)
 	o := costOptions{options: *runFlags(f), fleets: []int{0, 1, 2, 4, 8}}
@@ -38,13 +40,16 @@ func compareCosts(ctx context.Context, args []string) error {
 		return err
 	}
 	if o.load.Rate == 0 {
-		o.load.Rate = 20_000
+		// A fifth of a core for one worker. At less one measures how often processes wake, not what they do; with twice as much two
+		// cores have nothing left for the load, ingest and broker.
+		o.load.Rate = 40_000
 	}
 	if o.load.Duration == 0 {
 		o.load.Duration = time.Minute
 	}
 	o.load.Duration += o.warm
 	o.load.Gap = o.window.settle - 100*time.Millisecond
+	o.window.pin, _ = exec.LookPath("taskset")
 	return o.inDirectory(ctx, func(dir string) error {
 		var rows []costRow
 		for _, n := range o.fleets {
@@ -55,7 +60,7 @@ func compareCosts(ctx context.Context, args []string) error {
 			rows = append(rows, row)
 			fmt.Fprintf(os.Stderr, "%d workers: %v\n", n, row.Proof)
 		}
-		fmt.Print(costTable(rows))
+		fmt.Print(costTable(rows, o.window.pin != ""))
 		return nil
 	})
 }
@@ -150,40 +155,46 @@ func used(parts []*part) (sum float64) {
 	return sum
 }
 
-func costTable(rows []costRow) string {
+func costTable(rows []costRow, pinned bool) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "workers\tspans\tspans/s\tingest\tworkers\tat rest\tnet\tfactor\tfacts\tlog\tcontrol\tp50\tp99\tmax\t")
-	fmt.Fprintln(w, "\t\t\ts/M\ts/M\ts/min\ts/M\tof 1\tB/fragment\tB/trace\tB/trace\ts\ts\ts\t")
-	base := 0.0
+	fmt.Fprintln(w, "workers\tspans\tspans/s\tingest\tworkers\tat rest\tnet\tfactor\tsteady\tfacts\tlog\tcontrol\tp50\tp99\tmax\t")
+	fmt.Fprintln(w, "\t\t\ts/M\ts/M\ts/min\ts/M\tof 1\tof 1\tB/fragment\tB/trace\tB/trace\ts\ts\ts\t")
+	var base *costRow
 	for i := range rows {
-		if r := &rows[i]; r.workers == 1 {
-			base = r.perMillion(r.net())
+		if rows[i].workers == 1 {
+			base = &rows[i]
 		}
 	}
 	for i := range rows {
 		fmt.Fprintln(w, rows[i].line(base))
 	}
 	w.Flush()
+	where := "Workers run wherever the system puts them, with threads for all cores: there is no taskset here."
+	if pinned {
+		where = fmt.Sprintf("Worker i has one thread for its work (GOMAXPROCS=1) and is pinned to core i mod %d; the other processes are not.", runtime.NumCPU())
+	}
 	return b.String() + `
-s/M: CPU-seconds per million spans; net: without what the workers use at rest; factor: of net; control: facts and one reading of
+s/M: CPU-seconds per million spans; net: without what the workers use at rest; factor: of net; steady: the same after division
+by what ingest used, whose work never changes: where the two differ, the machine had other work, too; control: facts and one reading of
 the log; p50, p99, max: from a trace's last span to its export, that is the window's settle and what the decision took.
-`
+` + where + "\n"
 }
 
-func (r *costRow) line(base float64) string {
-	name, factor := "off", ""
+func (r *costRow) line(base *costRow) string {
+	name, factor, steady := "off", "", ""
 	if r.workers > 0 {
 		name = strconv.Itoa(r.workers)
 	}
-	if base > 0 {
-		factor = fmt.Sprintf("%.2f", r.perMillion(r.net())/base)
+	if base != nil {
+		of := r.perMillion(r.net()) / base.perMillion(base.net())
+		factor, steady = fmt.Sprintf("%.2f", of), fmt.Sprintf("%.2f", of*base.perMillion(base.load.ingest)/r.perMillion(r.load.ingest))
 	}
 	said, l := &r.load.said, r.Proof.Latency
 	traces := float64(said.Received.Spans) / ledger.MeanSpans
 	facts, log := float64(said.Fleet.FactsBytes), float64(said.Fleet.LogBytes)/float64(max(1, r.workers))
-	return fmt.Sprintf("%s\t%d\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%s\t%.1f\t%.1f\t%.0f\t%.1f\t%.1f\t%.1f\t", name, said.Received.Spans,
+	return fmt.Sprintf("%s\t%d\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%s\t%s\t%.1f\t%.1f\t%.0f\t%.1f\t%.1f\t%.1f\t", name, said.Received.Spans,
 		float64(said.Received.Spans)/r.load.seconds, r.perMillion(r.load.ingest), r.perMillion(r.load.workers), r.rest.workers/r.rest.seconds*60,
-		r.perMillion(r.net()), factor, facts/float64(max(1, said.Fleet.FragmentsSent)), log/traces, (facts+log)/traces,
+		r.perMillion(r.net()), factor, steady, facts/float64(max(1, said.Fleet.FragmentsSent)), log/traces, (facts+log)/traces,
 		seconds(l.P50), seconds(l.P99), seconds(l.Max))
 }

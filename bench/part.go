@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"sync"
 )
 
@@ -78,10 +80,22 @@ func (t *target) workerPart(n int) (*part, error) {
 	if t.alone {
 		args = append(args, "--force-fleet-off")
 	}
-	return &part{
+	p := &part{
 		t: t, name: fmt.Sprintf("worker-%d", n), binary: "worker", args: args, env: []string{"TAILWEIR_CONSOLE=" + console},
 		ready: listens(console), console: console,
-	}, nil
+	}
+	if t.pin != "" {
+		p.pinTo((n - 1) % runtime.NumCPU())
+	}
+	return p, nil
+}
+
+// pinTo gives the process one core, as a container with one CPU has. A process that is let loose on all of them spends more on
+// its threads looking for work, the more the smaller its share of the load.
+func (p *part) pinTo(core int) {
+	p.args = append([]string{"-c", strconv.Itoa(core), p.t.binary(p.binary)}, p.args...)
+	p.binary = p.t.pin
+	p.env = append(p.env, "GOMAXPROCS=1")
 }
 
 // startWorkers starts n workers and waits until each is ready: the first leads, and all have their places.

@@ -26,6 +26,7 @@ type target struct {
 
 	env   []string // of the processes, set by configure
 	alone bool     // fleet: off
+	pin   string   // path of taskset: each worker gets one core; "" = as the system does it
 }
 
 // windowing is the worker's window and hold in this run.
@@ -36,6 +37,7 @@ type windowing struct {
 	rpc          bool          // the worker exports by gRPC
 	logs         string        // logs.keep
 	alone        bool          // fleet: off
+	pin          string        // see target
 }
 
 // stats is what GET /api/stats says of a worker, as far as it is of use here.
@@ -185,7 +187,7 @@ func (t *target) configure(w windowing) error {
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		return err
 	}
-	t.alone = w.alone
+	t.alone, t.pin = w.alone, w.pin
 	t.env = []string{
 		"PUBSUB_EMULATOR_HOST=" + t.broker,
 		"GOOGLE_CLOUD_PROJECT=bench",

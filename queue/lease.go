@@ -28,8 +28,9 @@ type lease struct {
 	expiry    time.Time
 }
 
-// generations divide half a lease: each tick extends the one that has become that old.
-const generations = 10
+// generations divide half a lease: each tick extends the one that has become that old. More of them would spread the work
+// better, but where little is held each tick wakes the process up for a request with a few ids.
+const generations = 5
 
 // leases holds every message that Pub/Sub believes to be ours, as a ring of generations by the time of the last
 // extension. A heap entry or timer for each of 100,000 messages would cost more than the extensions themselves;

@@ -105,7 +105,9 @@ func NewWorker(cfg Config, opts WorkerOptions) (*Worker, error) {
 func (w *Worker) newSubscriber(insist bool) *queue.Subscriber {
 	hold := w.cfg.Hold
 	return w.opts.Client.Subscriber(w.cfg.Queue.Subscription, queue.SubscriberConfig{
-		Lease: hold.Lease, Insist: insist, Linger: 200 * time.Millisecond, // a request costs more than the acks in it
+		Lease: hold.Lease, Insist: insist,
+		// A request costs more than the acks in it. What was exported in that time comes again when the process dies.
+		Linger: 500 * time.Millisecond,
 		// The credit is out of the hold's reach: the hold hands messages back at 80 % of its budget and never waits for
 		// messages that it keeps from itself.
 		MaxMessages: int(hold.MaxBytes)/bytesPerMessage + 1000, MaxBytes: 2 * int(hold.MaxBytes),
