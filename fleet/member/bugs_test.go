@@ -134,9 +134,9 @@ func TestFactsForOthers(t *testing.T) {
 
 // someBatch puts a batch for a claim that nobody made on the facts topic.
 func (w *world) someBatch(claim byte, publish time.Time) *message {
-	b := facts.Batch{Fleet: w.judge.fleet, Claim: [16]byte{claim}, Worker: [16]byte{9}, Stream: 1}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	b := facts.Batch{Fleet: w.judge.fleet, Claim: [16]byte{claim}, Worker: [16]byte{9}, Stream: 1}
 	m := &message{id: string(rune('a' + claim)), data: b.Append(nil), publish: publish}
 	w.facts.add(m)
 	return m
