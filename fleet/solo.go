@@ -261,7 +261,7 @@ func (s *Solo) State() State {
 	}
 }
 
-// Next returns up to limit undecided traces, those with the earliest deadlines first. It copies and sorts: for people.
+// Next returns up to limit undecided traces, those with the earliest deadlines first. It looks at all of them: for people.
 func (s *Solo) Next(limit int) []buffer.Open {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -203,7 +203,7 @@ func (m *Member) Send(_ context.Context, f fleet.Facts) error {
 func (m *Member) Hold() { m.sender.hold(time.Now()) }
 
 // Next returns up to limit undecided traces, those with the earliest deadlines first; none unless this member leads. It
-// copies and sorts: for people.
+// looks at all of them: for people.
 func (m *Member) Next(limit int) []buffer.Open {
 	m.mu.Lock()
 	defer m.mu.Unlock()
