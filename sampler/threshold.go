@@ -1,8 +1,9 @@
 package sampler
 
 import (
-	"bytes"
 	"math"
+
+	"tailweir/tracestate"
 )
 
 const (
@@ -38,43 +39,5 @@ func leadingDigits(p float64) int {
 	return max(0, -small/4, -large/4)
 }
 
-// explicitRandomness reads rv from the `ot` member of a W3C tracestate: 14 lowercase hexadecimal digits. Anything else
-// there is as if it were absent, as OTEP-235 asks.
-func explicitRandomness(state []byte) (rv uint64, ok bool) {
-	for len(state) > 0 {
-		var member []byte
-		member, state, _ = bytes.Cut(state, []byte{','})
-		if value, isOT := bytes.CutPrefix(bytes.TrimSpace(member), []byte("ot=")); isOT {
-			return rvOf(value)
-		}
-	}
-	return 0, false
-}
-
-func rvOf(value []byte) (uint64, bool) {
-	for len(value) > 0 {
-		var entry []byte
-		entry, value, _ = bytes.Cut(value, []byte{';'})
-		if digits, isRV := bytes.CutPrefix(entry, []byte("rv:")); isRV {
-			return hex56(digits)
-		}
-	}
-	return 0, false
-}
-
-func hex56(digits []byte) (v uint64, ok bool) {
-	if len(digits) != thresholdDigits {
-		return 0, false
-	}
-	for _, c := range digits {
-		switch {
-		case c >= '0' && c <= '9':
-			v = v<<4 | uint64(c-'0')
-		case c >= 'a' && c <= 'f':
-			v = v<<4 | uint64(c-'a'+10)
-		default:
-			return 0, false
-		}
-	}
-	return v, true
-}
+// explicitRandomness is the randomness that a span's tracestate gives its trace.
+func explicitRandomness(state []byte) (rv uint64, ok bool) { return tracestate.Randomness(state) }
