@@ -31,7 +31,8 @@ const stranger = order.Worker(9)
 
 // take claims and opens a term, with what the Open says.
 func (c *chair) take(t *testing.T, open order.Body) {
-	c.id = order.ID{77}
+	c.id[0]++
+	c.seq = 0
 	c.say(t, order.Claim{ID: c.id, Worker: stranger})
 	c.claim = time.Now().UnixMilli()
 	time.Sleep(2400 * time.Millisecond)

@@ -249,10 +249,14 @@ func parsed(source string) *sampler.Policies {
 // run runs a member until the end of the test, or the call of end.
 func run(t *testing.T, cfg Config, h Holder) (m *Member, end func()) {
 	m = New(cfg)
+	return m, start(t, m, h)
+}
+
+func start(t *testing.T, m *Member, h Holder) (end func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- m.Run(ctx, h) }()
-	return m, func() {
+	return func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("run: %v", err)
