@@ -1,14 +1,9 @@
 package service
 
 import (
-	"bytes"
-	"context"
 	"fmt"
-	"log/slog"
-	"net"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -91,91 +86,133 @@ func TestFleet(t *testing.T) {
 		t.Skip("a successor is found in 17 s")
 	}
 	t.Parallel()
-	p := inFleet(newProcess(t))
-	// The halves of a trace are published one after the other: on a busy machine that takes its time.
-	quick := func(c *Config) {
-		w := &c.Window
-		w.StartDelay, w.Settle, w.Idle, w.MaxAge, w.Slack = time.Millisecond, 2*time.Second, 3*time.Second, 10*time.Second, time.Second
-	}
-	var backends []*exportertest.Backend
-	var workers []*running
-	var clients []*queue.Client
-	start := func() *running {
-		backends = append(backends, exportertest.NewHTTP(t, nil))
-		w, client := p.member(backends[len(backends)-1], quick)
-		workers, clients = append(workers, w), append(clients, client)
-		return w
-	}
-	ready := func(all ...*running) func() bool {
-		return func() bool { return !slices.ContainsFunc(all, func(r *running) bool { return !r.w.ready() }) }
-	}
-	send := func(from, to byte) {
-		for n := from; n <= to; n++ {
-			p.sendTrace(n, n%2 == 0)
-		}
-	}
-	settled := func() bool { return p.unacked() == 0 }
-
+	c := &crew{p: inFleet(newProcess(t))}
 	for range 3 {
-		start()
+		c.start()
 	}
-	soon(t, 20*time.Second, "three workers are not ready", func() bool {
-		return ready(workers...)() && len(workers[0].state().Members) == 3
+	soon(t, 20*time.Second, "three workers are not ready", func() bool { return c.ready() && len(c.workers[0].state().Members) == 3 })
+	c.decideTogether()
+	checkFleetPage(t, c.workers)
+	checkWatch(t, c.p, c.workers)
+	c.killLeader()
+	c.leaderLeaves()
+	c.oneJoins()
+	c.verdicts(81, 100, 2) // of what came before one left, and after one came
+	c.checkBooks()
+}
+
+// crew is the workers of TestFleet that live, each with a connection and a backend. The backends of the dead stay: what they
+// were given counts.
+type crew struct {
+	p        *process
+	backends []*exportertest.Backend
+	workers  []*running
+	clients  []*queue.Client // of workers
+}
+
+// start starts a worker that decides quickly. The halves of a trace are published one after the other: on a busy machine that
+// takes its time.
+func (c *crew) start() {
+	backend := exportertest.NewHTTP(c.p.t, nil)
+	w, client := c.p.member(backend, func(cfg *Config) {
+		w := &cfg.Window
+		w.StartDelay, w.Settle, w.Idle, w.MaxAge, w.Slack = time.Millisecond, 2*time.Second, 3*time.Second, 10*time.Second, time.Second
 	})
-	send(1, 40)
-	soon(t, 20*time.Second, "messages are un-acked", settled)
-	if split := verdicts(t, backends, 1, 40, 1); split == 0 {
+	c.backends, c.workers, c.clients = append(c.backends, backend), append(c.workers, w), append(c.clients, client)
+}
+
+// take takes a worker out of the crew.
+func (c *crew) take(i int) (*running, *queue.Client) {
+	w, client := c.workers[i], c.clients[i]
+	c.workers, c.clients = slices.Delete(c.workers, i, i+1), slices.Delete(c.clients, i, i+1)
+	return w, client
+}
+
+func (c *crew) ready() bool {
+	return !slices.ContainsFunc(c.workers, func(r *running) bool { return !r.w.ready() })
+}
+
+// leader is the index of the worker that leads, or -1.
+func (c *crew) leader() int {
+	return slices.IndexFunc(c.workers, func(r *running) bool { return r.state().Phase == member.Leading })
+}
+
+func (c *crew) led() bool { return c.leader() >= 0 }
+
+func (c *crew) settled() bool { return c.p.unacked() == 0 }
+
+// send sends traces, of which the even ones are bad.
+func (c *crew) send(from, to byte) {
+	for n := from; n <= to; n++ {
+		c.p.sendTrace(n, n%2 == 0)
+	}
+}
+
+func (c *crew) verdicts(from, to byte, most int) (split int) {
+	c.p.t.Helper()
+	return verdicts(c.p.t, c.backends, from, to, most)
+}
+
+func (c *crew) decideTogether() {
+	t := c.p.t
+	c.send(1, 40)
+	soon(t, 20*time.Second, "messages are un-acked", c.settled)
+	if split := c.verdicts(1, 40, 1); split == 0 {
 		t.Error("no trace was shared by workers: the test shows nothing")
 	} else {
 		t.Logf("%d of 20 kept traces came from several workers", split)
 	}
-	checkFleetPage(t, workers)
-	checkWatch(t, p, workers)
+}
 
-	lead := slices.IndexFunc(workers, func(r *running) bool { return r.state().Phase == member.Leading })
-	send(41, 80)
-	soon(t, 5*time.Second, "the leader holds nothing", func() bool { return workers[lead].w.Held() > 0 })
+// killLeader cuts the leader off and ends it: it has no connection to say goodbye by.
+func (c *crew) killLeader() {
+	t := c.p.t
+	w, client := c.take(c.leader())
+	c.send(41, 80)
+	soon(t, 5*time.Second, "the leader holds nothing", func() bool { return w.w.Held() > 0 })
 	killed := time.Now()
-	clients[lead].Close()
-	workers[lead].cancel()
-	rest := slices.Delete(slices.Clone(workers), lead, lead+1)
-	soon(t, 30*time.Second, "no successor leads", func() bool {
-		return slices.ContainsFunc(rest, func(r *running) bool { return r.state().Phase == member.Leading })
-	})
+	client.Close()
+	w.cancel()
+	soon(t, 30*time.Second, "no successor leads", c.led)
 	t.Logf("a successor led after %v", time.Since(killed).Round(100*time.Millisecond))
-	soon(t, 30*time.Second, "messages are un-acked", settled)
-	verdicts(t, backends, 41, 80, 2)
-	workers[lead].wait()
-	workers[lead].err = nil // it had no connection to say goodbye by
+	soon(t, 30*time.Second, "messages are un-acked", c.settled)
+	c.verdicts(41, 80, 2)
+	w.wait()
+	w.err = nil
+}
 
-	// The one that leaves leads, the other has all to itself, then a new one comes.
-	leaver, stayer := rest[0], rest[1]
-	if stayer.state().Phase == member.Leading {
-		leaver, stayer = stayer, leaver
-	}
-	send(81, 90)
-	name, left := leaver.state().Name, time.Now()
-	leaver.stop()
+// leaderLeaves makes the leader leave with payloads in its hands: the last one has all to itself.
+func (c *crew) leaderLeaves() {
+	t := c.p.t
+	w, _ := c.take(c.leader())
+	c.send(81, 90)
+	name, left := w.state().Name, time.Now()
+	w.stop()
 	if took := time.Since(left); took > 4*time.Second {
 		t.Errorf("it took %v to leave", took)
 	}
-	for _, s := range p.broker.Stats().Subscriptions {
+	for _, s := range c.p.broker.Stats().Subscriptions {
 		if strings.HasSuffix(s.Name, name) {
 			t.Errorf("the log subscription %s is still there", s.Name)
 		}
 	}
-	soon(t, 12*time.Second, "nobody followed the one that left", func() bool { return stayer.state().Phase == member.Leading })
+	soon(t, 12*time.Second, "nobody followed the one that left", c.led)
 	t.Logf("a successor led %v after the leader left", time.Since(left).Round(100*time.Millisecond))
-	newcomer := start()
-	send(91, 100)
-	soon(t, 20*time.Second, "messages are un-acked, or the newcomer is not ready", func() bool { return settled() && ready(newcomer)() })
-	verdicts(t, backends, 81, 100, 2)
-	for _, r := range []*running{stayer, newcomer} {
+}
+
+func (c *crew) oneJoins() {
+	c.start()
+	c.send(91, 100)
+	soon(c.p.t, 20*time.Second, "messages are un-acked, or the newcomer is not ready", func() bool { return c.settled() && c.ready() })
+}
+
+func (c *crew) checkBooks() {
+	for _, r := range c.workers {
 		if got := r.state().Anomalies; got != (member.State{}).Anomalies {
-			t.Errorf("anomalies %v", got)
+			c.p.t.Errorf("anomalies %v", got)
 		}
 		if fault := unbalanced(r.totals()); fault != "" {
-			t.Errorf("the totals do not add up: %s", fault)
+			c.p.t.Errorf("the totals do not add up: %s", fault)
 		}
 	}
 }
@@ -238,122 +275,6 @@ func checkWatch(t *testing.T, p *process, workers []*running) {
 	for _, s := range p.broker.Stats().Subscriptions {
 		if strings.Contains(s.Name, "watch") {
 			t.Errorf("the subscription %s is left", s.Name)
-		}
-	}
-}
-
-// What a worker cannot do without ends it, with the name and the permission.
-func TestFleetNeedsItsObjects(t *testing.T) {
-	for name, tt := range map[string]struct {
-		change func(*Config)
-		want   []string
-	}{
-		"log":                {func(c *Config) { c.Queue.Log = "nobody-made-it" }, []string{"nobody-made-it", "pubsub.topics.attachSubscription", "docs/fleet.md"}},
-		"facts":              {func(c *Config) { c.Queue.Facts = "nobody-made-it" }, []string{"nobody-made-it", "pubsub.topics.publish"}},
-		"facts subscription": {func(c *Config) { c.Queue.Sequencer = "nobody-made-it" }, []string{"nobody-made-it", "pubsub.subscriptions.consume"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := inFleet(newProcess(t)).worker(exportertest.NewHTTP(t, nil), tt.change)
-			w.wait()
-			for _, want := range append(tt.want, "NotFound") {
-				if w.err == nil || !strings.Contains(w.err.Error(), want) {
-					t.Errorf("error %v: want one that says %s", w.err, want)
-				}
-			}
-			w.err = nil // for stop
-		})
-	}
-}
-
-// A log that is away at the start is waited for, and the wait is told.
-func TestFleetWaitsForItsLog(t *testing.T) {
-	if testing.Short() {
-		t.Skip("an attempt to subscribe takes 8 s")
-	}
-	t.Parallel()
-	p := inFleet(newProcess(t))
-	l := listen(t)
-	addr := l.Addr().String()
-	l.Close()
-	client, err := queue.Open(t.Context(), queue.Config{Project: p.cfg.Project, Endpoint: addr})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	var text lockedText
-	cfg := p.cfg
-	cfg.Exporters = []ExporterConfig{{Type: "otlp", Endpoint: exportertest.NewHTTP(t, nil).URL}}
-	w, err := NewWorker(cfg, WorkerOptions{Client: client, Log: slog.New(slog.NewTextHandler(&text, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	background(t, func(ctx context.Context) error {
-		_, err := w.Run(ctx)
-		return err
-	})
-	poll(t, "the wait is not told", func() bool { return strings.Contains(text.String(), "no answer from Pub/Sub") })
-	if w.ready() {
-		t.Error("ready without a log")
-	}
-	l, err = net.Listen("tcp", addr)
-	if err != nil {
-		t.Skipf("the port was taken: %v", err)
-	}
-	background(t, func(ctx context.Context) error { return p.broker.Serve(ctx, l) })
-	soon(t, 30*time.Second, "not ready although the log is there", w.ready)
-}
-
-// lockedText is a log's text that grows while it is read.
-type lockedText struct {
-	mu   sync.Mutex // guards text
-	text bytes.Buffer
-}
-
-func (l *lockedText) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *lockedText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// Only subscriptions of workers that were gone twice are deleted.
-func TestSweep(t *testing.T) {
-	p := inFleet(newProcess(t))
-	l := &fleetLog{client: p.client, names: p.cfg.Queue, name: "00000000000000a1", log: quiet}
-	prefix := p.cfg.Queue.LogPrefix
-	for _, id := range []string{"00000000000000a1", "00000000000000b2", "00000000000000c3", "00000000000000d4", "watch-12345678"} {
-		if err := p.client.CreateSubscription(t.Context(), queue.SubscriptionConfig{Subscription: prefix + id, Topic: p.cfg.Queue.Log, Ordered: true}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	left := func(alive ...string) []string {
-		t.Helper()
-		if err := l.sweep(t.Context(), func(name string) bool { return slices.Contains(alive, name) }); err != nil {
-			t.Fatal(err)
-		}
-		ids, err := p.client.LogSubscriptions(t.Context(), p.cfg.Queue.Log, prefix)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range ids {
-			ids[i] = strings.TrimLeft(strings.TrimPrefix(ids[i], prefix), "0")
-		}
-		return slices.Sorted(slices.Values(ids))
-	}
-	for i, step := range []struct{ alive, want []string }{
-		{[]string{"00000000000000b2"}, []string{"a1", "b2", "c3", "d4", "watch-12345678"}},
-		{[]string{"00000000000000d4"}, []string{"a1", "b2", "d4", "watch-12345678"}}, // c3 was gone twice
-		{nil, []string{"a1", "d4", "watch-12345678"}},                                // b2, too; d4 only now
-		{nil, []string{"a1", "watch-12345678"}},
-	} {
-		if diff := cmp.Diff(step.want, left(step.alive...)); diff != "" {
-			t.Errorf("sweep %d leaves (-want +got):\n%s", i+1, diff)
 		}
 	}
 }
