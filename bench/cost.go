@@ -158,8 +158,8 @@ func used(parts []*part) (sum float64) {
 func costTable(rows []costRow, pinned bool) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "workers\tspans\tspans/s\tingest\tworkers\tat rest\tnet\tfactor\tsteady\tfacts\tlog\tcontrol\tp50\tp99\tmax\t")
-	fmt.Fprintln(w, "\t\t\ts/M\ts/M\ts/min\ts/M\tof 1\tof 1\tB/fragment\tB/trace\tB/trace\ts\ts\ts\t")
+	fmt.Fprintln(w, "workers\tspans\tspans/s\tingest\tworkers\tat rest\tnet\tfactor\tsteady\tfacts\tlog\tcontrol\tp50\tp99\tmax\tdecided\tp99\tread\tp99\t")
+	fmt.Fprintln(w, "\t\t\ts/M\ts/M\ts/min\ts/M\tof 1\tof 1\tB/fragment\tB/trace\tB/trace\ts\ts\ts\tp50 s\ts\tp50 ms\tms\t")
 	var base *costRow
 	for i := range rows {
 		if rows[i].workers == 1 {
@@ -177,7 +177,8 @@ func costTable(rows []costRow, pinned bool) string {
 	return b.String() + `
 s/M: CPU-seconds per million spans; net: without what the workers use at rest; factor: of net; steady: the same after division
 by what ingest used, whose work never changes: where the two differ, the machine had other work, too; control: facts and one reading of
-the log; p50, p99, max: from a trace's last span to its export, that is the window's settle and what the decision took.
+the log; p50, p99, max: from a trace's last span to its export, that is the window's settle and what the decision took; decided: from
+a trace's deadline to its decision's execution, by the worker that leads; read: from a decision's publish in the log to its execution, by all.
 ` + where + "\n"
 }
 
@@ -193,8 +194,8 @@ func (r *costRow) line(base *costRow) string {
 	said, l := &r.load.said, r.Proof.Latency
 	traces := float64(said.Received.Spans) / ledger.MeanSpans
 	facts, log := float64(said.Fleet.FactsBytes), float64(said.Fleet.LogBytes)/float64(max(1, r.workers))
-	return fmt.Sprintf("%s\t%d\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%s\t%s\t%.1f\t%.1f\t%.0f\t%.1f\t%.1f\t%.1f\t", name, said.Received.Spans,
+	return fmt.Sprintf("%s\t%d\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%s\t%s\t%.1f\t%.1f\t%.0f\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%.0f\t%.0f\t", name, said.Received.Spans,
 		float64(said.Received.Spans)/r.load.seconds, r.perMillion(r.load.ingest), r.perMillion(r.load.workers), r.rest.workers/r.rest.seconds*60,
 		r.perMillion(r.net()), factor, steady, facts/float64(max(1, said.Fleet.FragmentsSent)), log/traces, (facts+log)/traces,
-		seconds(l.P50), seconds(l.P99), seconds(l.Max))
+		seconds(l.P50), seconds(l.P99), seconds(l.Max), r.Decided.P50, r.Decided.P99, 1000*r.Read.P50, 1000*r.Read.P99)
 }

@@ -42,7 +42,11 @@ type Result struct {
 	Load  benchload.Report `json:"load"`
 	Stats stats            `json:"worker"` // all of them together
 	Proof ledger.Proof     `json:"proof"`
-	Costs []Cost           `json:"costs"`
+	// Decided is from a trace's deadline to its decision's execution by who leads; Read from a decision's publish time in the log
+	// to its execution, by every worker.
+	Decided quantiles `json:"decided"`
+	Read    quantiles `json:"read"`
+	Costs   []Cost    `json:"costs"`
 }
 
 // Cost of one process over its whole life.
@@ -192,6 +196,13 @@ func (s *stage) measure(ctx context.Context, o *options) (*Result, error) {
 			break
 		}
 	}
+	r.Decided, err = latency(ctx, s.workers, "tailweir_decision_latency_seconds")
+	if err == nil {
+		r.Read, err = latency(ctx, s.workers, "tailweir_fleet_log_latency_seconds")
+	}
+	if err != nil {
+		return nil, err
+	}
 	r.Proof, err = s.t.prove(ctx, r.Load.Sent, ledger.Expect{Percent: 10, LogsWith: o.window.logs == "with_trace"})
 	if err != nil {
 		return nil, err
@@ -297,6 +308,8 @@ func (r *Result) print(file string) error {
 	if l := r.Proof.Latency; l.Traces > 0 {
 		fmt.Printf("from a trace's last span to its export: p50 %.1f s, p99 %.1f s, at most %.1f s\n", seconds(l.P50), seconds(l.P99), seconds(l.Max))
 	}
+	fmt.Printf("from a trace's deadline to the execution of its decision, where it was made: %v\n", r.Decided)
+	fmt.Printf("from a decision's publish in the log to its execution, over all workers: %v\n", r.Read)
 	for _, e := range r.Proof.Examples {
 		fmt.Println(" ", e)
 	}

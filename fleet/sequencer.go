@@ -23,7 +23,7 @@ type Sequencer struct {
 	cfg     SequencerConfig
 	window  *buffer.Window
 	decider *sampler.Decider
-	pending map[otlp.TraceID]struct{}         // decided, and not yet confirmed
+	pending map[otlp.TraceID]buffer.Stamp     // decided, and not yet confirmed: deadlines, 0 of those decided early
 	again   map[otlp.TraceID]sampler.Decision // decided long ago: to be said again
 	said    time.Time                         // when again was last emptied into out
 	out     []Decision
@@ -37,6 +37,8 @@ type SequencerStats struct {
 	Late      int64 // facts that came after their trace's deadline or decision
 	Again     int64 // decisions said again, for holders that did not know them
 	Pressed   int64 // traces decided early: evicted from a full window, or held for too long
+	// Decided is the time from a trace's deadline, which is event time, to Confirm, without traces decided early.
+	Decided Latency
 }
 
 // NewSequencer returns a sequencer with an empty window. Its Window must be valid.
@@ -44,7 +46,7 @@ func NewSequencer(cfg SequencerConfig) *Sequencer {
 	cfg.Window = cfg.Window.Defaults()
 	return &Sequencer{
 		cfg: cfg, window: buffer.New(cfg.Window), decider: cfg.Policies.NewDecider(),
-		pending: map[otlp.TraceID]struct{}{}, again: map[otlp.TraceID]sampler.Decision{},
+		pending: map[otlp.TraceID]buffer.Stamp{}, again: map[otlp.TraceID]sampler.Decision{},
 	}
 }
 
@@ -99,13 +101,18 @@ func (s *Sequencer) Drain() { s.window.Drain(s.release) }
 func (s *Sequencer) release(r buffer.Release) {
 	d := Decision{Trace: r.Trace, Deadline: r.Deadline, Reason: r.Reason}
 	s.Late += int64(r.Late)
-	if r.Reason == buffer.Evicted || r.Reason == buffer.Pressure {
+	due := r.Deadline
+	switch r.Reason {
+	case buffer.Evicted, buffer.Pressure:
 		s.Pressed++
+		due = 0
+	case buffer.Drained:
+		due = 0
 	}
 	if d.Binding() {
 		// A trace that is decided early has its deadline ahead of event time, which would fill the limiters before their time.
 		d.Decision = s.decider.Decide(r.Trace, &r.Facts, int64(min(r.Deadline, max(s.mark, 1))))
-		s.pending[r.Trace] = struct{}{}
+		s.pending[r.Trace] = due
 	}
 	s.out = append(s.out, d)
 }
@@ -123,9 +130,12 @@ func (s *Sequencer) Take(limit int) []Decision {
 // Waiting is how many decisions Take has to give.
 func (s *Sequencer) Waiting() int { return len(s.out) }
 
-// Confirm says that decisions count: Decided knows them from now on.
-func (s *Sequencer) Confirm(all []Decision) {
+// Confirm says that decisions count, and are executed by now: Decided knows them.
+func (s *Sequencer) Confirm(all []Decision, now time.Time) {
 	for i := range all {
+		if due := s.pending[all[i].Trace]; due > 0 {
+			s.Decided.Add(buffer.StampOf(now).Sub(due), 1)
+		}
 		delete(s.pending, all[i].Trace)
 	}
 }

@@ -213,7 +213,7 @@ func (s *Solo) takeLocked(now time.Time) []Decision {
 			s.history.Put(all[i].Trace, all[i].Decision)
 		}
 	}
-	s.seq.Confirm(all)
+	s.seq.Confirm(all, now)
 	return all
 }
 

@@ -228,7 +228,7 @@ func checkFleetPage(t *testing.T, workers []*running) {
 			t.Errorf("the page of %s does not name it and its leader, %s", s.Name, s.Leader)
 		}
 		for _, line := range []string{
-			`tailweir_fleet_anomalies_total{kind="hole"} 0`, `tailweir_fleet_members 3`, `tailweir_fleet_fences_total 0`,
+			`tailweir_fleet_anomalies_total{kind="hole"} 0`, `tailweir_fleet_members 3`, `tailweir_fleet_log_latency_seconds_bucket{le="600"} 40`, `tailweir_fleet_fences_total 0`,
 			fmt.Sprintf(`tailweir_fleet_phase{phase="%s"} 1`, s.Phase),
 		} {
 			if !strings.Contains(metrics, line+"\n") {
@@ -239,8 +239,10 @@ func checkFleetPage(t *testing.T, workers []*running) {
 		if leads {
 			leaders++
 		}
-		if strings.Contains(metrics, "tailweir_window_traces ") != leads {
-			t.Errorf("window metrics on a worker that is %s", s.Phase)
+		for _, line := range []string{"tailweir_window_traces ", "tailweir_decision_latency_seconds_count 40\n"} {
+			if strings.Contains(metrics, line) != leads {
+				t.Errorf("%s on a worker that is %s, or not", line, s.Phase)
+			}
 		}
 	}
 	if leaders != 1 {

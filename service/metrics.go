@@ -20,8 +20,9 @@ import (
 
 // meter returns an OpenTelemetry meter and the handler that shows it in the Prometheus format. Instruments are observed
 // when they are asked for: the parts keep their own counters, so nothing is counted twice and a hot path has no metric.
-func meter(name string) (metric.Meter, http.Handler, error) {
+func meter(name string, own ...prometheus.Collector) (metric.Meter, http.Handler, error) {
 	registry := prometheus.NewRegistry()
+	registry.MustRegister(own...)
 	reader, err := otelprometheus.New(otelprometheus.WithRegisterer(registry), otelprometheus.WithoutScopeInfo())
 	if err != nil {
 		return nil, nil, fmt.Errorf("metrics: %w", err)
@@ -57,7 +58,7 @@ func register(m metric.Meter, all []instrument) error {
 }
 
 func (w *Worker) metrics() (http.Handler, error) {
-	m, handler, err := meter("tailweir/worker")
+	m, handler, err := meter("tailweir/worker", latencies{w})
 	if err != nil {
 		return nil, err
 	}

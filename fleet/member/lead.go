@@ -263,8 +263,8 @@ func (m *Member) stepDown(why error) {
 // accepted takes note of an own entry that counts.
 func (m *Member) accepted(e *order.Entry, decisions []fleet.Decision) {
 	l := m.lead
-	l.seq.Confirm(decisions)
 	now := time.Now()
+	l.seq.Confirm(decisions, now)
 	if e.Body.Open {
 		m.opened(now)
 	}

@@ -198,6 +198,9 @@ func (m *Member) accept(a order.Accepted) {
 	m.stats.Decisions += int64(len(decisions))
 	r := &m.reading
 	m.life.proof = time.Now()
+	if r.caught && len(decisions) > 0 {
+		m.stats.Read.Add(m.life.proof.Sub(time.UnixMilli(a.Publish)), int64(len(decisions)))
+	}
 	r.e = max(r.e, buffer.Stamp(e.E))
 	r.away.learn(time.Duration(min(e.Body.Away, math.MaxInt32))*time.Millisecond, time.UnixMilli(a.Publish))
 	r.led = e.Worker

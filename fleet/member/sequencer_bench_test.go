@@ -67,7 +67,7 @@ func BenchmarkSequencer(b *testing.B) {
 		all := l.seq.Take(perEntry)
 		decided += len(encode(all, m.policy.names))
 		h.Apply(all)
-		l.seq.Confirm(all)
+		l.seq.Confirm(all, time.Now())
 	}
 	b.ReportMetric(float64(decided)/float64(b.N), "decided/op")
 }

@@ -39,6 +39,7 @@ type State struct {
 	Newest  buffer.Stamp // greatest publish time known of
 
 	Anomalies order.Anomalies // by kind
+	Read      fleet.Latency   // of decisions: from the entry's publish time to their execution here, without those of before it joined
 
 	LogRead, LogBytes          int64 // messages read from the log, and bytes of them
 	EntriesSent, FactsSent     int64 // entries and batches confirmed
