@@ -18,7 +18,7 @@ import (
 	"tailweir/receiver"
 )
 
-// meter returns an OpenTelemetry meter and the handler that shows it in the Prometheus format. Instruments are observed
+// meter returns an OpenTelemetry meter and the handler that shows it in the Prometheus format, together with own. Instruments are observed
 // when they are asked for: the parts keep their own counters, so nothing is counted twice and a hot path has no metric.
 func meter(name string, own ...prometheus.Collector) (metric.Meter, http.Handler, error) {
 	registry := prometheus.NewRegistry()

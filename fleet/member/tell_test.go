@@ -112,21 +112,21 @@ func (o *topics) told(t *testing.T) (said map[uint64]bool, newest buffer.Stamp) 
 func TestAJoinerSaysNothingOfThePast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &topics{}
-		c := &chair{topics: o}
+		c, decide := &chair{topics: o}, []order.Decision{{Trace: otlp.TraceID{1}}}
 		policy := &order.PolicyChange{Epoch: 1, Hash: order.Hash(o.config().Policies.Hash())}
 		for _, entries := range []int{20, 600} {
 			time.Sleep(13 * time.Second) // the term before ends
 			c.take(t, order.Body{Policy: policy})
 			for range entries {
 				time.Sleep(beat)
-				c.entry(t, order.Body{})
+				c.entry(t, order.Body{Decide: decide})
 			}
 		}
 		m, end := run(t, o.config(), &holding{})
 		defer end()
 		began, first := time.Now(), time.Duration(0)
 		for range 60 {
-			body := order.Body{}
+			body := order.Body{Decide: decide}
 			if all := o.batches(t); len(all) > 0 {
 				body.Members = []order.Member{{Worker: m.name, Stream: 1}}
 				if first == 0 {
@@ -144,8 +144,12 @@ func TestAJoinerSaysNothingOfThePast(t *testing.T) {
 				t.Fatalf("batch %d is stream %d for claim %x, want stream 1 for %x", i, b.Stream, b.Claim[:1], c.id[:1])
 			}
 		}
-		if s := m.State(); s.Phase != Holding || s.Fences > 0 {
+		s := m.State()
+		if s.Phase != Holding || s.Fences > 0 {
 			t.Errorf("it is %s after %d fences", s.Phase, s.Fences)
+		}
+		if s.Decisions < 620 || s.Read.Sum <= 0 || s.Read.Sum > time.Minute {
+			t.Errorf("reading %d decisions, most of them minutes old, is said to have taken %s", s.Decisions, s.Read.Sum)
 		}
 	})
 }
