@@ -2,6 +2,7 @@ package sampler
 
 import (
 	"encoding/binary"
+	"hash/maphash"
 	"math"
 	"sync"
 
@@ -11,13 +12,14 @@ import (
 // History remembers the decisions of the most recently used traces, so that late spans and redelivered messages follow
 // them: at least the size/2 used last, and at most size. Safe for concurrent use.
 //
-// It is two generations of maps without pointers, which the garbage collector does not look into: when the young one holds
-// half of size it becomes the old one, and the old one is forgotten as a whole. A list in the order of use would forget
-// exactly, at four times the memory and time for each entry. That memory is kept for the next generation.
+// It is two generations: when the young one holds half of size it becomes the old one, and the old one is forgotten as a
+// whole; its memory is kept for the next. A list in the order of use would forget exactly, at four times the memory and time
+// for each entry.
 type History struct {
 	mu         sync.Mutex
+	seed       maphash.Seed // senders choose the trace ids: what collides must not be known to them
 	half       int
-	young, old map[otlp.TraceID]verdict
+	young, old generation
 	twice      int      // how many are in both
 	names      []string // of policies, by number; at most mostNames
 	numbers    map[string]uint16
@@ -25,17 +27,19 @@ type History struct {
 
 const mostNames = math.MaxUint16 + 1
 
-// verdict is a Decision as bytes, so that an entry of a map needs no padding: 8 of threshold and keep, 2 of the number of
-// the policy's name.
+// verdict is a Decision as bytes, so that an entry needs no padding: 8 of threshold and keep, 2 of the number of the
+// policy's name.
 type verdict [10]byte
 
 const keepBit = 1 << 63 // beside a threshold, which has 56 bits
 
-// NewHistory returns a history of at most size traces, 37 to 56 B each; less than two is two.
+// NewHistory returns a history of at most size traces, 32 B each: 6 of them at once, the others as they come. Less than two
+// is two.
 func NewHistory(size int) *History {
+	half := max(size/2, 1)
 	return &History{
-		half:  max(size/2, 1),
-		young: map[otlp.TraceID]verdict{}, old: map[otlp.TraceID]verdict{},
+		seed: maphash.MakeSeed(),
+		half: half, young: newGeneration(half), old: newGeneration(half),
 		names: []string{""}, numbers: map[string]uint16{"": 0},
 	}
 }
@@ -44,7 +48,7 @@ func NewHistory(size int) *History {
 func (h *History) Get(id otlp.TraceID) (Decision, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	v, known := h.useLocked(id)
+	v, known := h.useLocked(&id, h.hash(&id))
 	if !known {
 		return Decision{}, false
 	}
@@ -56,10 +60,11 @@ func (h *History) Get(id otlp.TraceID) (Decision, bool) {
 func (h *History) Put(id otlp.TraceID, d Decision) (first bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, decided := h.useLocked(id); decided {
+	hash := h.hash(&id)
+	if _, decided := h.useLocked(&id, hash); decided {
 		return false
 	}
-	h.addLocked(id, h.packLocked(d))
+	h.addLocked(&id, hash, h.packLocked(d))
 	return true
 }
 
@@ -67,27 +72,29 @@ func (h *History) Put(id otlp.TraceID, d Decision) (first bool) {
 func (h *History) Len() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.young) + len(h.old) - h.twice
+	return h.young.n + h.old.n - h.twice
 }
 
-func (h *History) useLocked(id otlp.TraceID) (v verdict, known bool) {
-	if v, known = h.young[id]; known {
+func (h *History) hash(id *otlp.TraceID) uint64 { return maphash.Bytes(h.seed, id[:]) }
+
+func (h *History) useLocked(id *otlp.TraceID, hash uint64) (v verdict, known bool) {
+	if v, known = h.young.find(id, hash); known {
 		return v, true
 	}
-	if v, known = h.old[id]; known && h.addLocked(id, v) {
+	if v, known = h.old.find(id, hash); known && h.addLocked(id, hash, v) {
 		h.twice++
 	}
 	return v, known
 }
 
-// addLocked reports whether id went into the generation that was young before.
-func (h *History) addLocked(id otlp.TraceID, v verdict) bool {
-	full := len(h.young) >= h.half
+// addLocked reports whether id, which is not in the young generation, went into the one that was young before.
+func (h *History) addLocked(id *otlp.TraceID, hash uint64, v verdict) bool {
+	full := h.young.n >= h.half
 	if full {
 		h.young, h.old, h.twice = h.old, h.young, 0
-		clear(h.young)
+		h.young.clear()
 	}
-	h.young[id] = v
+	h.young.add(id, hash, v)
 	return !full
 }
 
