@@ -18,7 +18,7 @@ type SoloConfig struct {
 	Policies *sampler.Policies
 	Window   buffer.Config
 	Slack    time.Duration // least distance of the watermark from the newest publish time; default 3 s
-	History  int           // decided traces remembered, 37 to 56 B each; default 200,000
+	History  int           // decided traces remembered, 32 B each; default 200,000
 	Delay    time.Duration // no decision for so long after Run begins, Hold, or the process stood still, so that redeliveries are in; default 0
 	// Tick publishes an empty message to the payload topic. It is called when traces wait and event time stood still for 1 s:
 	// event time goes on in silence, but not when deliveries stop. May be nil where something else publishes.

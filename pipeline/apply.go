@@ -10,8 +10,8 @@ import (
 	"tailweir/sampler"
 )
 
-// applyAtOnce is how many decisions are executed under one lock: at 0.6 µs for a trace that is new and held elsewhere,
-// readers and senders wait 0.3 ms, where 20,000 would be 13 ms.
+// applyAtOnce is how many decisions are executed under one lock: at 0.1 to 0.2 µs for a trace that is new and held elsewhere,
+// readers and senders wait 0.1 ms, where 20,000 would be 4 ms.
 const applyAtOnce = 512
 
 // Apply executes decisions, in order. The first decision on a trace that this worker remembers stands: fragments that wait

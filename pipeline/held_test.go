@@ -191,7 +191,7 @@ func TestApplyElsewhere(t *testing.T) {
 
 // Many decisions at once do not keep others waiting until the last one: somebody sees a part of them executed.
 func TestApplyLetsOthersIn(t *testing.T) {
-	all := elsewhere(400_000) // a tenth of a second: more than the scheduler leaves a goroutine alone
+	all := elsewhere(400_000) // 40 ms and more: more than the scheduler leaves a goroutine alone
 	for range 50 {
 		p := New(Config{Policies: sampler.Default(), History: 1_000_000})
 		done := make(chan struct{})

@@ -76,7 +76,7 @@ type Config struct {
 	LogsKeep    LogsKeep      // default LogsAll
 	MaxBytes    int64         // held payloads and what belongs to them; at 80 % the newest messages are handed back; default 512 MiB
 	HandBack    time.Duration // after how long a message handed back under pressure returns, longer after many deliveries; default 30 s
-	History     int           // decisions remembered for late fragments, and again for fragments handed back, 36 to 62 B each; default 200,000
+	History     int           // decisions remembered for late fragments, and again for fragments handed back, 32 B each, and 62 at most; default 200,000
 	Settled     int           // settled messages remembered by payload hash, so that a repeat is seen; about 160 B each; default 100,000
 	MaxInflated int           // a payload that inflates beyond is dead-lettered; default 64 MiB
 	Workers     int           // deliveries read at once; default 2

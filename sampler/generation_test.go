@@ -1,0 +1,48 @@
+package sampler
+
+import (
+	"encoding/binary"
+	"math"
+	"testing"
+)
+
+// Whatever the hashes of traces are, each has its own verdict, also behind the index's end, and what was forgotten is not found.
+func TestGenerationOfCollidingHashes(t *testing.T) {
+	const n = perChunk + 7
+	for name, hash := range map[string]func(i int) uint64{
+		"all the same":       func(int) uint64 { return 5 },
+		"at the index's end": func(int) uint64 { return math.MaxUint64 },
+		"same place":         func(i int) uint64 { return uint64(i) },
+		"same bits in slot":  func(i int) uint64 { return uint64(i) << 40 },
+		"spread":             func(i int) uint64 { return uint64(i) * 0x9e3779b97f4a7c15 },
+	} {
+		g := newGeneration(n)
+		for round := range 2 {
+			check := func(i int, want bool) {
+				t.Helper()
+				id := numbered(i)
+				if v, known := g.find(&id, hash(i)); known != want || known && v != nth(i, round) {
+					t.Fatalf("%s, round %d: entry %d of %d is %v, %v, want %v, %v", name, round, i, g.n, v, known, nth(i, round), want)
+				}
+			}
+			for i := range n {
+				check(i, false)
+				id := numbered(i)
+				g.add(&id, hash(i), nth(i, round))
+				check(i/2, true)
+			}
+			for i := range n {
+				check(i, true)
+			}
+			g.clear()
+			check(n-1, false)
+		}
+	}
+}
+
+// nth is another verdict for each trace and round.
+func nth(i, round int) (v verdict) {
+	binary.LittleEndian.PutUint32(v[:], uint32(i))
+	v[9] = byte(round)
+	return v
+}
