@@ -23,14 +23,13 @@ func (p *Payload) Index() *Index {
 }
 
 // AppendGroup appends to dst an export request that holds the group starting at first, a Group.First: the
-// headers of each resource and scope once, all bytes as they came. The suffix, which may be nil, is appended
-// inside each item's message; see AttributeField. Outputs of several calls, also of several indices of the
-// same signal, concatenated are one valid export request.
+// headers of each resource and scope once, all bytes as they came but for the edit, which may be nil. Outputs of
+// several calls, also of several indices of the same signal, concatenated are one valid export request.
 //
 // The resource header is written for every group, so the output of all groups together can be larger than
 // the payload by far: bound what you batch by its size.
-func (x *Index) AppendGroup(dst []byte, first int32, suffix []byte) []byte {
-	return x.appendChain(dst, x.chain, first, suffix)
+func (x *Index) AppendGroup(dst []byte, first int32, e *Edit) []byte {
+	return x.appendChain(dst, x.chain, first, e)
 }
 
 // SizeGroup returns the number of items in the group starting at first and the sum of their encoded sizes.
@@ -42,12 +41,13 @@ func (x *Index) SizeGroup(first int32) (items, bytes int) {
 	return items, bytes
 }
 
-// SizeEncoded returns the size of what AppendGroup appends for the group starting at first, without suffixes, or a little
-// more: headers are written for each group, so it can be far above SizeGroup's sum.
-func (x *Index) SizeEncoded(first int32) (n int) {
+// SizeEncoded returns the size of what AppendGroup appends for the group starting at first, or a little more: headers are
+// written for each group, so it can be far above SizeGroup's sum. grow is by how much the edit makes an item larger at
+// most: the length of the suffix, and for a state that becomes n < 128 bytes longer, n + 2.
+func (x *Index) SizeEncoded(first int32, grow int) (n int) {
 	scope, resource := int32(-1), int32(-1)
 	for i := first; i >= 0; i = x.chain[i] {
-		n += fieldSize(int(x.entries[i].size))
+		n += fieldSize(int(x.entries[i].size) + grow)
 		if r := x.resourceOf(i); r != resource {
 			resource, scope = r, -1
 			n += fieldSize(x.resources[r].size()) + maxLengthGrowth
@@ -110,19 +110,22 @@ func (l *layout) parts(h *header) [2][]byte {
 // appendChain appends an export request of the items of the chain, whose order is that of the payload.
 // Lengths come before contents, so each item is visited three times: to size its resource, to size its
 // scope, and to be copied.
-func (l *layout) appendChain(dst []byte, chain []int32, first int32, suffix []byte) []byte {
+func (l *layout) appendChain(dst []byte, chain []int32, first int32, e *Edit) []byte {
+	if e != nil {
+		e.prepare(l, chain, first)
+	}
 	for i := first; i >= 0; {
 		r := l.resourceOf(i)
 		parts := l.parts(&l.resources[r])
 		size := l.resources[r].size()
 		for j := i; j >= 0 && l.resourceOf(j) == r; {
 			var n int
-			n, j = l.scopeSize(chain, j, len(suffix))
+			n, j = l.scopeSize(chain, j, e)
 			size += fieldSize(n)
 		}
 		dst = append(appendField(dst, 1<<3|wireLen, size), parts[0]...)
 		for i >= 0 && l.resourceOf(i) == r {
-			dst, i = l.appendScope(dst, chain, i, suffix)
+			dst, i = l.appendScope(dst, chain, i, e)
 		}
 		dst = append(dst, parts[1]...)
 	}
@@ -131,30 +134,28 @@ func (l *layout) appendChain(dst []byte, chain []int32, first int32, suffix []by
 
 // scopeSize returns the size of a scope message that holds the chain's items from i on as far as they are of
 // one scope, and the item after them.
-func (l *layout) scopeSize(chain []int32, i int32, suffix int) (int, int32) {
+func (l *layout) scopeSize(chain []int32, i int32, e *Edit) (int, int32) {
 	s := l.entries[i].scope
 	size := l.scopes[s].size()
 	for ; i >= 0 && l.entries[i].scope == s; i = chain[i] {
-		size += fieldSize(int(l.entries[i].size) + suffix)
+		size += fieldSize(e.size(l, i))
 	}
 	return size, i
 }
 
-func (l *layout) appendScope(dst []byte, chain []int32, i int32, suffix []byte) ([]byte, int32) {
+func (l *layout) appendScope(dst []byte, chain []int32, i int32, e *Edit) ([]byte, int32) {
 	s := l.entries[i].scope
 	parts := l.parts(&l.scopes[s])
-	size, after := l.scopeSize(chain, i, len(suffix))
+	size, after := l.scopeSize(chain, i, e)
 	dst = append(appendField(dst, 2<<3|wireLen, size), parts[0]...)
 	for ; i != after; i = chain[i] {
-		body := l.body(i)
-		dst = appendField(dst, 2<<3|wireLen, len(body)+len(suffix))
-		dst = append(append(dst, body...), suffix...)
+		dst = e.append(appendField(dst, 2<<3|wireLen, e.size(l, i)), l, i)
 	}
 	return append(dst, parts[1]...), after
 }
 
 // AttributeField returns the encoded field that adds a string attribute to a span or a log record, for use
-// as a suffix. The first of several attributes with one key counts, so it does not replace one.
+// as Edit.Suffix. The first of several attributes with one key counts, so it does not replace one.
 func AttributeField(signal Signal, key, value string) []byte {
 	v := append(appendField(nil, 1<<3|wireLen, len(value)), value...)
 	return attributeField(signal, key, v)

@@ -112,7 +112,7 @@ func TestSuffixIsAnAttributeOfEachItem(t *testing.T) {
 	suffix := append(BoolAttributeField(Logs, "kept", true), AttributeField(Logs, "why", "because")...)
 	var out []byte
 	for _, g := range p.Groups() {
-		out = p.Index().AppendGroup(out, g.First, suffix)
+		out = p.Index().AppendGroup(out, g.First, &Edit{Suffix: suffix})
 	}
 	ld, err := (&plog.ProtoUnmarshaler{}).UnmarshalLogs(out)
 	if err != nil {

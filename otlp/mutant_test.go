@@ -16,7 +16,7 @@ import (
 // TestMutants holds Scan and the views to pdata on 20,000 damaged payloads, half of them traces. For more,
 // OTLP_MUTANTS=200000 go test ./otlp -run TestMutants; OTLP_MUTANTS_SEED=7 makes others.
 func TestMutants(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(uint64(environ(t, "OTLP_MUTANTS_SEED", 5)), 6))
+	rnd := newMutants(t)
 	each := environ(t, "OTLP_MUTANTS", 20_000) / 2
 	traces := [][]byte{smallTraces(), keyFirst(Traces, smallTraces()), tinyTraces()}
 	logs := [][]byte{smallLogs(), keyFirst(Logs, smallLogs())}
@@ -40,6 +40,10 @@ func TestMutants(t *testing.T) {
 			t.Errorf("%d of %d mutants are valid: one of the two verdicts is hardly tested", n, each)
 		}
 	}
+}
+
+func newMutants(t *testing.T) *rand.Rand {
+	return rand.New(rand.NewPCG(uint64(environ(t, "OTLP_MUTANTS_SEED", 5)), 6))
 }
 
 // check prints the payload that a check failed on.

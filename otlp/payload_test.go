@@ -19,7 +19,10 @@ var attributeValues = [][2]string{
 }
 
 // sampleTraces makes a traces payload: spans in traces of perTrace spans, in resources of 50 spans.
-func sampleTraces(spans, perTrace int) []byte {
+func sampleTraces(spans, perTrace int) []byte { return sampleTracesWith(spans, perTrace, "") }
+
+// sampleTracesWith is sampleTraces with the trace_state in each span.
+func sampleTracesWith(spans, perTrace int, state string) []byte {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	td := ptrace.NewTraces()
 	var ss ptrace.ScopeSpans
@@ -38,6 +41,7 @@ func sampleTraces(spans, perTrace int) []byte {
 		}
 		s := ss.Spans().AppendEmpty()
 		s.SetTraceID(trace)
+		s.TraceState().FromRaw(state)
 		fillSpan(s, rnd, i)
 	}
 	b, _ := (&ptrace.ProtoMarshaler{}).MarshalTraces(td)

@@ -62,19 +62,35 @@ func BenchmarkAttribute(b *testing.B) {
 	})
 }
 
+// BenchmarkAppendGroup copies each trace out as it came, and with another trace_state in spans that have none and in spans
+// that have one.
 func BenchmarkAppendGroup(b *testing.B) {
-	payload := benchPayload()
-	p := scanned(b, Traces, payload)
-	x := p.Index()
-	var dst []byte
-	b.ReportAllocs()
-	for b.Loop() {
-		dst = dst[:0]
-		for _, g := range p.Groups() {
-			dst = x.AppendGroup(dst, g.First, nil)
-		}
+	states := sampleTracesWith(benchSpans, 10, "rojo=00f067aa0ba902b7,ot=rv:0123456789abcd")
+	edit := &Edit{State: func(dst, old []byte) []byte { return append(append(dst, "ot=th:e666,"...), old...) }}
+	for _, c := range []struct {
+		name    string
+		payload []byte
+		edit    *Edit
+	}{
+		{"as it came", benchPayload(), nil},
+		{"state added", benchPayload(), edit},
+		{"state added key first", keyFirst(Traces, benchPayload()), edit},
+		{"state changed", states, edit},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			p := scanned(b, Traces, c.payload)
+			x := p.Index()
+			var dst []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				dst = dst[:0]
+				for _, g := range p.Groups() {
+					dst = x.AppendGroup(dst, g.First, c.edit)
+				}
+			}
+			perSpan(b, c.payload)
+		})
 	}
-	perSpan(b, payload)
 }
 
 // BenchmarkUnique is BenchmarkAppendGroup with each span held against those of its trace.
@@ -89,7 +105,7 @@ func BenchmarkUnique(b *testing.B) {
 		dst = dst[:0]
 		for _, g := range p.Groups() {
 			u.Reset()
-			dst, _ = u.AppendGroup(dst, x, g.First)
+			dst, _ = u.AppendGroup(dst, x, g.First, nil)
 		}
 	}
 	perSpan(b, payload)

@@ -24,9 +24,9 @@ type place struct {
 // Reset forgets what was appended.
 func (u *Unique) Reset() { clear(u.seen) }
 
-// AppendGroup is Index.AppendGroup, without a suffix, for the items that were not appended since the last Reset. It returns
+// AppendGroup is Index.AppendGroup for the items that were not appended since the last Reset, whatever the edits. It returns
 // how many those are; with none dst is as it was.
-func (u *Unique) AppendGroup(dst []byte, x *Index, first int32) ([]byte, int) {
+func (u *Unique) AppendGroup(dst []byte, x *Index, first int32, e *Edit) ([]byte, int) {
 	if u.seen == nil {
 		u.seed, u.seen = maphash.MakeSeed(), map[uint64]place{}
 	}
@@ -42,7 +42,7 @@ func (u *Unique) AppendGroup(dst []byte, x *Index, first int32) ([]byte, int) {
 			items++
 		}
 	}
-	return x.appendChain(dst, u.chain, head, nil), items
+	return x.appendChain(dst, u.chain, head, e), items
 }
 
 // repeats notes the item and reports whether it was there.

@@ -51,7 +51,7 @@ func TestUnique(t *testing.T) {
 				items := 0
 				for _, spans := range tt.payloads {
 					var n int
-					out, n = u.AppendGroup(out, repeated(t, spans...), 0)
+					out, n = u.AppendGroup(out, repeated(t, spans...), 0, nil)
 					items += n
 				}
 				equal(t, "items", items, len(tt.want))
@@ -72,14 +72,14 @@ func TestUniqueIsAppendGroup(t *testing.T) {
 	x := p.Index()
 	for _, g := range p.Groups() {
 		var u Unique
-		got, n := u.AppendGroup(nil, x, g.First)
+		got, n := u.AppendGroup(nil, x, g.First, nil)
 		if want := x.AppendGroup(nil, g.First, nil); !bytes.Equal(got, want) || n != int(g.Items) {
 			t.Fatalf("group %s: %d items in %d bytes, want %d in %d", g.Trace, n, len(got), g.Items, len(want))
 		}
-		if size := x.SizeEncoded(g.First); size < len(got) || size > len(got)+200 {
+		if size := x.SizeEncoded(g.First, 0); size < len(got) || size > len(got)+200 {
 			t.Errorf("group %s: %d bytes, SizeEncoded says %d", g.Trace, len(got), size)
 		}
-		again, n := u.AppendGroup(got, x, g.First)
+		again, n := u.AppendGroup(got, x, g.First, nil)
 		if !bytes.Equal(again, got) || n != 0 {
 			t.Fatalf("group %s: %d items were appended twice", g.Trace, n)
 		}

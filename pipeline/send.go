@@ -215,7 +215,7 @@ func encode(signal otlp.Signal, batch []departure) *exporter.Batch {
 	size := 0
 	for i := range batch {
 		for _, f := range batch[i].fragments {
-			size += f.index.SizeEncoded(f.first) + 64*int(f.count.Logs) // the attribute; append grows it where that is short
+			size += f.index.SizeEncoded(f.first, 64)
 		}
 	}
 	b.Payload = make([]byte, 0, size)
@@ -231,9 +231,9 @@ func encode(signal otlp.Signal, batch []departure) *exporter.Batch {
 		for _, f := range d.fragments {
 			items := int(f.count.Logs)
 			if signal == otlp.Traces {
-				b.Payload, items = unique.AppendGroup(b.Payload, f.index, f.first)
+				b.Payload, items = unique.AppendGroup(b.Payload, f.index, f.first, nil)
 			} else { // two records with the same bytes may be two events: they have no id of their own
-				b.Payload = f.index.AppendGroup(b.Payload, f.first, suffix)
+				b.Payload = f.index.AppendGroup(b.Payload, f.first, &otlp.Edit{Suffix: suffix})
 			}
 			part.Items += items
 		}
