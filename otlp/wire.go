@@ -142,8 +142,10 @@ func (f *fields) next() (tag, num uint64, body []byte, ok bool) {
 
 // fieldSize is the encoded size of a length-delimited field with a one-byte tag and n bytes of content.
 func fieldSize(n int) int {
-	return 1 + (bits.Len64(uint64(n)|1)+6)/7 + n
+	return 1 + varintSize(uint64(n)) + n
 }
+
+func varintSize(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
 
 // appendField appends the tag and the length of such a field.
 func appendField(dst []byte, tag byte, n int) []byte {
