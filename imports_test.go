@@ -19,6 +19,7 @@ var allowed = map[string][]string{
 	"queue/broker": {},
 	"tracestate":   {},
 	"sampler":      {"otlp", "strictyaml", "tracestate"},
+	"ottlcond":     {"otlp"},
 	"buffer":       {"otlp", "sampler"},
 	"fleet":        {"buffer", "otlp", "sampler"},
 	"fleet/facts":  {"buffer", "fleet", "sampler"},
