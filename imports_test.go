@@ -18,7 +18,7 @@ var allowed = map[string][]string{
 	"queue":        {},
 	"queue/broker": {},
 	"tracestate":   {},
-	"sampler":      {"otlp", "strictyaml", "tracestate"},
+	"sampler":      {"otlp", "ottlcond", "strictyaml", "tracestate"},
 	"ottlcond":     {"otlp"},
 	"buffer":       {"otlp", "sampler"},
 	"fleet":        {"buffer", "otlp", "sampler"},

@@ -27,7 +27,10 @@ type Sequencer struct {
 	again   map[otlp.TraceID]sampler.Decision // decided long ago: to be said again
 	said    time.Time                         // when again was last emptied into out
 	out     []Decision
-	mark    buffer.Stamp // the watermark of the last Advance
+	mark    buffer.Stamp     // the watermark of the last Advance
+	ready   []buffer.Release // released and not yet decided: the decisions of a tick are made together
+	batch   []sampler.Candidate
+	verdict []sampler.Decision
 	SequencerStats
 }
 
@@ -67,20 +70,32 @@ func (s *Sequencer) Gather(f *Facts, now time.Time) {
 			continue
 		}
 		s.window.Add(x.Trace, buffer.Fact{Message: f.Message, Publish: f.Publish, Facts: x.Facts}, s.release)
+		s.decide() // those that had to leave
 	}
 }
 
 // sayAgainEvery bounds what late spans cost: a decision is said again once a second at most.
 const sayAgainEvery = time.Second
 
-// Advance decides every trace whose deadline the watermark has reached, in the order (deadline, trace id).
+// tick is what deadlines are gathered to, where one decision depends on the others.
+const tick = buffer.Stamp(sampler.Tick / time.Millisecond)
+
+// Advance decides every trace whose deadline the watermark has reached, in the order (deadline, trace id). Policies with
+// limiters decide whole ticks of event time, so that the same traces compete in a replay: their watermark goes on by ticks.
 func (s *Sequencer) Advance(watermark buffer.Stamp) {
+	if s.cfg.Policies.Limited() {
+		watermark -= watermark % tick
+	}
 	s.mark = watermark
 	s.window.Advance(watermark, s.release)
+	s.decide()
 }
 
 // Expire decides the traces that wait for longer than the window's MaxHold, whatever the watermark.
-func (s *Sequencer) Expire(now time.Time) { s.window.Expire(now, s.release) }
+func (s *Sequencer) Expire(now time.Time) {
+	s.window.Expire(now, s.release)
+	s.decide()
+}
 
 // SayAgain makes decisions that somebody lacks part of what Take returns, at most once a second.
 func (s *Sequencer) SayAgain(now time.Time) {
@@ -96,25 +111,63 @@ func (s *Sequencer) SayAgain(now time.Time) {
 }
 
 // Drain decides everything, with the reason drained.
-func (s *Sequencer) Drain() { s.window.Drain(s.release) }
+func (s *Sequencer) Drain() {
+	s.window.Drain(s.release)
+	s.decide()
+}
 
+// release gathers the releases of a tick. The window gives them in the order of their deadlines.
 func (s *Sequencer) release(r buffer.Release) {
-	d := Decision{Trace: r.Trace, Deadline: r.Deadline, Reason: r.Reason}
 	s.Late += int64(r.Late)
-	due := r.Deadline
-	switch r.Reason {
-	case buffer.Evicted, buffer.Pressure:
+	if r.Reason == buffer.Evicted || r.Reason == buffer.Pressure {
 		s.Pressed++
-		due = 0
-	case buffer.Drained:
-		due = 0
 	}
-	if d.Binding() {
-		// A trace that is decided early has its deadline ahead of event time, which would fill the limiters before their time.
-		d.Decision = s.decider.Decide(r.Trace, &r.Facts, int64(min(r.Deadline, max(s.mark, 1))))
-		s.pending[r.Trace] = due
+	if len(s.ready) > 0 && s.at(&s.ready[0]) != s.at(&r) {
+		s.decide()
 	}
-	s.out = append(s.out, d)
+	s.ready = append(s.ready, r)
+}
+
+// dueOf is when a trace was to be decided, 0 when it is decided before.
+func dueOf(r *buffer.Release) buffer.Stamp {
+	switch r.Reason {
+	case buffer.Evicted, buffer.Pressure, buffer.Drained:
+		return 0
+	}
+	return r.Deadline
+}
+
+// at is the event time of a trace's decision: the end of its deadline's tick. A trace that is decided early has its deadline
+// ahead of event time, which would fill the limiters before their time.
+func (s *Sequencer) at(r *buffer.Release) buffer.Stamp {
+	return min((r.Deadline+tick-1)/tick*tick, max(s.mark, 1))
+}
+
+func (s *Sequencer) decide() {
+	if len(s.ready) == 0 {
+		return
+	}
+	s.batch = s.batch[:0]
+	for i := range s.ready {
+		if r := &s.ready[i]; r.Reason != buffer.Orphan {
+			s.batch = append(s.batch, sampler.Candidate{Trace: r.Trace, Facts: &r.Facts})
+		}
+	}
+	if len(s.batch) > 0 {
+		s.verdict = s.decider.Decide(s.verdict[:0], s.batch, int64(s.at(&s.ready[0])))
+	}
+	decided := 0
+	for i := range s.ready {
+		r := &s.ready[i]
+		d := Decision{Trace: r.Trace, Deadline: r.Deadline, Reason: r.Reason}
+		if d.Binding() {
+			d.Decision = s.verdict[decided]
+			decided++
+			s.pending[r.Trace] = dueOf(r)
+		}
+		s.out = append(s.out, d)
+	}
+	s.ready = s.ready[:0]
 }
 
 // Take removes up to limit decisions, in the order in which they were made. Until Confirm facts of their traces are late.

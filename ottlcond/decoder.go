@@ -18,6 +18,8 @@ import (
 type Decoder struct {
 	// Ignored is told of each condition that fails in mode Ignore; nil for nobody. It runs inside Eval.
 	Ignored func(*EvalError)
+	// NoSchemas makes the schema URLs of resources and scopes empty, as the collector's tail sampling processor leaves them.
+	NoSchemas bool
 
 	met  []*Condition
 	part otlp.Part // what of a span those can read
@@ -104,6 +106,15 @@ func (d *Decoder) scope(s int32) (ptrace.ScopeSpans, error) {
 	return d.scopes[s], nil
 }
 
+func withoutSchemas(td ptrace.Traces) {
+	for _, rs := range td.ResourceSpans().All() {
+		rs.SetSchemaUrl("")
+		for _, ss := range rs.ScopeSpans().All() {
+			ss.SetSchemaUrl("")
+		}
+	}
+}
+
 // decode decodes an export request of one resource, which pdata copies from: its buffer can serve again.
 func (d *Decoder) decode(request []byte) (ptrace.ResourceSpans, error) {
 	d.buf = request
@@ -112,6 +123,9 @@ func (d *Decoder) decode(request []byte) (ptrace.ResourceSpans, error) {
 	td, err := u.UnmarshalTraces(request)
 	if err != nil {
 		return ptrace.ResourceSpans{}, fmt.Errorf("decode span: %w", err) // not seen: Scan accepts what pdata does
+	}
+	if d.NoSchemas {
+		withoutSchemas(td)
 	}
 	return td.ResourceSpans().At(0), nil
 }

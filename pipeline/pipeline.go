@@ -106,6 +106,7 @@ type Pipeline struct {
 	in       chan Delivery
 	readers  *sync.Pool // of *reader
 	policies atomic.Pointer[sampler.Policies]
+	failing  failing
 
 	mu       sync.Mutex // guards all below
 	ledger   ledger
@@ -142,6 +143,7 @@ func New(cfg Config) *Pipeline {
 		in:       make(chan Delivery, cfg.Workers),
 		traces:   map[otlp.TraceID]*trace{},
 		messages: map[identity]*message{},
+		failing:  failing{log: cfg.Log, seen: map[string]*failure{}},
 		history:  sampler.NewHistory(cfg.History),
 		settled:  newLRU[ended](cfg.Settled, nil),
 	}
@@ -151,7 +153,7 @@ func New(cfg Config) *Pipeline {
 	}
 	p.ledger.ByPolicy = map[string]Tally{}
 	p.idle = sync.NewCond(&p.mu)
-	p.readers = &sync.Pool{New: func() any { return &reader{max: p.cfg.MaxInflated} }}
+	p.readers = &sync.Pool{New: func() any { return &reader{max: p.cfg.MaxInflated, failed: p.failing.add} }}
 	p.session, p.endSession = context.WithCancel(context.Background())
 	p.Use(cfg.Policies)
 	return p

@@ -62,6 +62,7 @@ type reader struct {
 	policies *sampler.Policies // the observer's
 	observer *sampler.Observer
 	gzip     *gzip.Reader
+	failed   func(sampler.PolicyError)
 	max      int
 	open     []int // the parts that Held folds again
 }
@@ -70,6 +71,7 @@ type reader struct {
 func (r *reader) scan(set *sampler.Policies, signal otlp.Signal, data []byte) error {
 	if r.policies != set {
 		r.policies, r.observer = set, set.NewObserver()
+		r.observer.Failed = r.failed
 	}
 	if err := r.payload.Scan(signal, data); err != nil {
 		return err

@@ -3,20 +3,22 @@ package sampler
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"tailweir/strictyaml"
 )
 
-// level is where a policy stands, which limits the types it may have.
+// level is where a policy stands, a bit each: which types it may have hangs on that.
 type level int
 
 const (
-	atTop   level = iota
-	inGroup       // a part of and, drop
-	inNot         // the part of not
+	atTop       level = 1 << iota
+	inGroup           // a part of and, drop
+	inNot             // the part of not
+	inComposite       // a part of composite
+
+	anywhere = atTop | inGroup | inNot | inComposite
 )
 
 // compiler turns policies into conditions. Faults go to d; a policy with a fault compiles to nil.
@@ -25,52 +27,58 @@ type compiler struct {
 	set   *Policies
 	names map[string]string // name → path of its first use
 
-	limits int // how many were compiled
+	strict bool // compat: strict
+	limits int  // how many were compiled
+	user   user // the policy of the list that is being compiled
 }
 
 // policyType is one value of `type`: how its settings, the block named like the type, become a condition.
 type policyType struct {
-	deepest level // where it may stand: this level and those above
+	where   level // all levels where it may stand
 	compile func(c *compiler, settings *yaml.Node, path string) condition
 }
 
-// unsupportedTypes are the collector's types that are not built.
-var unsupportedTypes = []string{"bytes_limiting", "trace_state", "trace_flags", "ottl_condition", "composite"}
-
-var supportedTypes = []string{
+var allTypes = []string{
 	"always_sample", "latency", "status_code", "probabilistic", "string_attribute", "numeric_attribute",
-	"boolean_attribute", "span_count", "rate_limiting", "and", "not", "drop",
+	"boolean_attribute", "span_count", "trace_state", "trace_flags", "ottl_condition", "rate_limiting", "bytes_limiting",
+	"and", "not", "drop", "composite",
 }
-
-var allTypes = slices.Concat(supportedTypes, unsupportedTypes)
 
 // typeNamed is a switch and not a table because the types that contain others would make a table refer to itself.
 func typeNamed(name string) policyType {
 	switch name {
 	case "latency":
-		return policyType{inNot, (*compiler).latency}
+		return policyType{anywhere, (*compiler).latency}
 	case "status_code":
-		return policyType{inNot, (*compiler).statusCode}
+		return policyType{anywhere, (*compiler).statusCode}
 	case "probabilistic":
-		return policyType{inNot, (*compiler).probabilistic}
+		return policyType{anywhere, (*compiler).probabilistic}
 	case "string_attribute":
-		return policyType{inNot, (*compiler).stringAttribute}
+		return policyType{anywhere, (*compiler).stringAttribute}
 	case "numeric_attribute":
-		return policyType{inNot, (*compiler).numericAttribute}
+		return policyType{anywhere, (*compiler).numericAttribute}
 	case "boolean_attribute":
-		return policyType{inNot, (*compiler).booleanAttribute}
+		return policyType{anywhere, (*compiler).booleanAttribute}
 	case "span_count":
-		return policyType{inNot, (*compiler).spanCount}
+		return policyType{anywhere, (*compiler).spanCount}
+	case "trace_state":
+		return policyType{anywhere, (*compiler).traceState}
+	case "ottl_condition":
+		return policyType{anywhere, (*compiler).ottlCondition}
 	case "rate_limiting":
-		return policyType{inNot, (*compiler).rateLimiting}
+		return policyType{anywhere, (*compiler).rateLimiting}
+	case "bytes_limiting":
+		return policyType{anywhere, (*compiler).bytesLimiting}
 	case "not":
-		return policyType{inGroup, (*compiler).not}
+		return policyType{atTop | inGroup, (*compiler).not}
 	case "and":
-		return policyType{atTop, (*compiler).and}
+		return policyType{atTop | inComposite, (*compiler).and}
 	case "drop":
 		return policyType{atTop, (*compiler).drop}
+	case "composite":
+		return policyType{atTop, (*compiler).composite}
 	}
-	return policyType{deepest: inNot} // always_sample: no settings
+	return policyType{where: anywhere} // no settings
 }
 
 type policyTypeName string
@@ -90,9 +98,7 @@ func (c *compiler) top(n *yaml.Node, path string) {
 	if when == nil {
 		return
 	}
-	if misplaced(when, kind == "drop") {
-		c.d.Faultf(path, "rate_limiting says what is kept: it cannot be a part of not, or of drop but in a not")
-	}
+	c.checkLimits(when, kind, path)
 	c.set.names = append(c.set.names, name)
 	if kind == "drop" {
 		c.set.drops = append(c.set.drops, policy{name: name, when: when})
@@ -119,6 +125,9 @@ func (c *compiler) policy(n *yaml.Node, path string, at level) (name string, kin
 		}
 	}
 	c.checkName(name, path, at)
+	if at == atTop {
+		c.user = user{name, kind == "drop"}
+	}
 	if !c.d.Has(path + ".type") {
 		c.d.Faultf(path+".type", "required, but missing")
 	}
@@ -140,23 +149,14 @@ func (c *compiler) checkName(name, path string, at level) {
 }
 
 func (c *compiler) ofType(kind string, blocks map[string]strictyaml.Pair, path string, at level) condition {
-	if slices.Contains(unsupportedTypes, kind) {
-		c.d.Faultf(path+".type", "%s is not supported yet, supported: %s", kind, strings.Join(supportedTypes, ", "))
-		return nil
-	}
 	t := typeNamed(kind)
-	switch {
-	case t.deepest >= at:
-	case t.deepest == atTop:
-		c.d.Faultf(path+".type", "%s cannot be a part of another policy", kind)
-		return nil
-	default:
-		c.d.Faultf(path+".type", "%s cannot be a part of not", kind)
+	if t.where&at == 0 {
+		c.d.Faultf(path+".type", "%s cannot be a part of %s", kind, placeNames[at])
 		return nil
 	}
 	c.checkBlocks(kind, blocks, path)
 	if t.compile == nil {
-		return always{}
+		return c.bare(kind)
 	}
 	block, given := blocks[kind]
 	if !given {
@@ -164,6 +164,16 @@ func (c *compiler) ofType(kind string, blocks map[string]strictyaml.Pair, path s
 		return nil
 	}
 	return t.compile(c, block.Value, path+"."+kind)
+}
+
+var placeNames = map[level]string{inGroup: "and, drop", inNot: "not", inComposite: "composite"}
+
+// bare is a policy of a type without settings.
+func (c *compiler) bare(kind string) condition {
+	if kind == "trace_flags" {
+		return c.set.leaves.sampledFlag()
+	}
+	return always{}
 }
 
 // checkBlocks wants no other key than name, type and the block of the type. The collector leaves the block of another
@@ -196,7 +206,7 @@ func (c *compiler) drop(n *yaml.Node, path string) condition {
 	c.d.Decode(n, path, &s)
 	when := c.group(s.Parts, path+".drop_sub_policy")
 	if random(when) {
-		c.d.Warnf(path, "drops by probability: the traces that remain carry no threshold that says so, counts of them are too low")
+		c.d.Warnf(path, "drops by probability: the traces that remain carry no threshold, they cannot be counted")
 	}
 	return when
 }
@@ -214,7 +224,7 @@ func (c *compiler) not(n *yaml.Node, path string) condition {
 		return nil
 	}
 	if random(of) {
-		c.d.Warnf(path, "inverts a probability: the traces it keeps carry no threshold that says so, counts of them are too low")
+		c.d.Warnf(path, "inverts a probability: the traces it keeps carry no threshold, they cannot be counted")
 	}
 	return not{of}
 }
@@ -238,17 +248,4 @@ func (c *compiler) group(n *yaml.Node, path string) condition {
 		return nil
 	}
 	return parts
-}
-
-// random says whether c depends on the trace's randomness.
-func random(c condition) bool {
-	switch c := c.(type) {
-	case probability:
-		return c.threshold != 0 && c.threshold != never
-	case not:
-		return random(c.of)
-	case all:
-		return slices.ContainsFunc(c, random)
-	}
-	return false
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tailweir/otlp"
+	"tailweir/tracestate"
 )
 
 func TestThresholds(t *testing.T) {
@@ -61,8 +62,8 @@ func TestExplicitRandomness(t *testing.T) {
 		{"", 0, false},
 	}
 	for _, tt := range tests {
-		if got, ok := explicitRandomness([]byte(tt.state)); got != tt.want || ok != tt.ok {
-			t.Errorf("explicitRandomness(%q) = %x, %v, want %x, %v", tt.state, got, ok, tt.want, tt.ok)
+		if got, ok := tracestate.Randomness([]byte(tt.state)); got != tt.want || ok != tt.ok {
+			t.Errorf("tracestate.Randomness(%q) = %x, %v, want %x, %v", tt.state, got, ok, tt.want, tt.ok)
 		}
 	}
 }
@@ -96,7 +97,7 @@ func TestDecideOnCountsAndTimes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		p := mustParse(t, one(tt.policy))
-		if got := p.Decide(otlp.TraceID{1}, &tt.facts).Keep; got != tt.keep {
+		if got := decideAlone(p, otlp.TraceID{1}, &tt.facts).Keep; got != tt.keep {
 			t.Errorf("%s on %+v: keep %v, want %v", tt.policy, tt.facts, got, tt.keep)
 		}
 	}
@@ -121,7 +122,7 @@ func TestDecideByRandomness(t *testing.T) {
 	}
 	for _, tt := range tests {
 		p := mustParse(t, one(tt.policy))
-		if got := p.Decide(tt.id, &tt.facts).Keep; got != tt.keep {
+		if got := decideAlone(p, tt.id, &tt.facts).Keep; got != tt.keep {
 			t.Errorf("%s: keep %v, want %v", tt.name, got, tt.keep)
 		}
 	}
@@ -136,7 +137,7 @@ func TestProbabilityKeepsItsShare(t *testing.T) {
 		for i := range id {
 			id[i] = byte(rng.Uint32())
 		}
-		if p.Decide(id, &Facts{Spans: 1}).Keep {
+		if decideAlone(p, id, &Facts{Spans: 1}).Keep {
 			kept++
 		}
 	}
@@ -177,7 +178,7 @@ func TestDecisionsCombine(t *testing.T) {
 	}
 	for _, tt := range tests {
 		tt.facts.HasRandom = true
-		if got := p.Decide(otlp.TraceID{1}, &tt.facts); got != tt.want {
+		if got := decideAlone(p, otlp.TraceID{1}, &tt.facts); got != tt.want {
 			t.Errorf("%s: got %+v, want %+v", tt.name, got, tt.want)
 		}
 	}
@@ -188,11 +189,11 @@ func TestThresholdOfAnd(t *testing.T) {
 	p := mustParse(t, one(`type: and, and: {and_sub_policy: [
 		{type: probabilistic, probabilistic: {sampling_percentage: 50}}, {type: probabilistic, probabilistic: {sampling_percentage: 25}}, {type: always_sample}]}`))
 	f := Facts{Random: 0xc0000000000000, HasRandom: true}
-	if got, want := p.Decide(otlp.TraceID{}, &f), (Decision{true, "p", 0xc0000000000000}); got != want {
+	if got, want := decideAlone(p, otlp.TraceID{}, &f), (Decision{true, "p", 0xc0000000000000}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	f.Random--
-	if got := p.Decide(otlp.TraceID{}, &f); got != (Decision{}) {
+	if got := decideAlone(p, otlp.TraceID{}, &f); got != (Decision{}) {
 		t.Errorf("got %+v, want a drop", got)
 	}
 }
@@ -260,6 +261,6 @@ func BenchmarkDecide(b *testing.B) {
 	f := Facts{Spans: 19, Start: 1, End: 500 * ms, Random: 5, HasRandom: true}
 	b.ReportAllocs()
 	for b.Loop() {
-		p.Decide(otlp.TraceID{1}, &f)
+		decideAlone(p, otlp.TraceID{1}, &f)
 	}
 }

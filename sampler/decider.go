@@ -5,29 +5,55 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"tailweir/otlp"
 )
 
-// Decider decides with the limiters of a policy set. Not safe for concurrent use.
+// Decider decides traces. Not safe for concurrent use.
 //
-// A limiter is a bucket of tokens, one a span. It fills at the rate of spans_per_second in event time, so that a replay
-// decides like the live run, and holds one second's worth. A trace that is larger than that passes when the bucket is full
-// and leaves a debt: refused for ever, as in the collector, the largest traces would never be seen. Over any time, the
-// spans kept are at most rate × time + one burst, and the excess of one such trace.
+// A limiter is a bucket of tokens, one a span or a byte. It fills in event time, so that a replay decides like the live run,
+// and holds a burst. A trace that is larger than that passes when the bucket is full and leaves a debt: refused for ever, as
+// in the collector, the largest traces would never be seen. Over any time, what is kept is at most rate × time + one burst,
+// and the excess of one such trace.
+//
+// Traces that are decided together are a tick. Limiters admit them in the descending order of their randomness, until one
+// cannot pay: what is below is refused. So what they keep has a threshold, as if a probability had been chosen that fits
+// the budget (D. Ting, Adaptive Threshold Sampling, 2017). Only a trace that is kept because of a limiter's answer pays:
+// policies without limiters are asked first, and what one of them keeps is free. Else the first policy with limiters that
+// says keep has it paid by its own. A drop policy limits from the other side, with a limiter in a not: those pay that saved
+// a kept trace from it.
+//
+// Strict policies have their limiters asked for each trace in the order given, as the collector does, and paid when they say
+// yes, whoever keeps the trace.
 type Decider struct {
 	set    *Policies
 	latest int64   // event time up to which the buckets are filled, unix ms; it never goes back
-	tokens []int64 // by limiter, in 1/1000 span: the refill of a millisecond is whole; below 0 is debt
+	tokens []int64 // by limiter, in grains; below 0 is debt
+	view   view    // of the trace in hand: conditions are called through an interface, and a local one would be allocated
+	tick   tick
 }
 
-const (
-	perSpan  = 1000 // tokens
-	mostDebt = math.MaxUint32 * perSpan
+// Tick is how long deadlines are gathered that one call of Decide should decide, where the policies have limiters: the
+// collector's own.
+const Tick = time.Second
 
-	stateVersion = 1
+const (
+	grain    = 1000 // tokens are counted in 1/1000: the refill of a millisecond is whole
+	mostCost = 1 << 52
+
+	stateVersion = 2
 	stateHeader  = 1 + 8 // version, hash of the policy set
 )
+
+// Candidate is a trace to be decided.
+type Candidate struct {
+	Trace otlp.TraceID
+	Facts *Facts
+}
+
+// Limited reports whether the policies have limiters: then the decision on a trace depends on the others of its tick.
+func (p *Policies) Limited() bool { return len(p.limits) > 0 }
 
 // NewDecider returns a decider whose limiters have full buckets.
 func (p *Policies) NewDecider() *Decider {
@@ -35,27 +61,34 @@ func (p *Policies) NewDecider() *Decider {
 	for i, l := range p.limits {
 		d.tokens[i] = l.full()
 	}
+	d.tick = newTick(d)
 	return d
 }
 
-func (l *limit) full() int64 { return l.perSecond * perSpan }
+func (l *limit) full() int64 { return l.burst * grain }
 
-// Decide is as Policies.Decide, and limited. at is the event time of the decision in unix ms: the trace's deadline, or the
-// watermark where the trace leaves before it. A time ahead of the others fills the buckets, and then nothing does until
-// they are there; a time before an earlier one refills nothing.
-func (d *Decider) Decide(id otlp.TraceID, f *Facts, at int64) Decision {
-	if len(d.tokens) == 0 {
-		return d.set.Decide(id, f)
+// Decide appends to dst a decision for each of the batch, in its order. at is the event time of the decisions in unix ms: the
+// end of their tick, or the watermark where traces leave before it. A time ahead of the others fills the buckets, and then
+// nothing does until they are there; a time before an earlier one refills nothing.
+func (d *Decider) Decide(dst []Decision, batch []Candidate, at int64) []Decision {
+	if d.set.Limited() {
+		d.refill(at)
 	}
-	d.refill(at)
-	cost := int64(f.Spans) * perSpan
-	verdict, pay := d.set.decide(id, f, d.able(cost))
-	for i := range d.tokens {
-		if pay&(1<<i) != 0 {
-			d.tokens[i] -= cost
+	if d.set.Limited() && !d.set.strict {
+		return d.decideTick(dst, batch)
+	}
+	for i := range batch {
+		d.look(&batch[i])
+		if d.set.strict {
+			d.view.spend = d.tick.spend
 		}
+		dst = append(dst, d.set.verdict(&d.view))
 	}
-	return verdict
+	return dst
+}
+
+func (d *Decider) look(c *Candidate) {
+	d.view = view{id: c.Trace, facts: c.Facts, random: c.Facts.randomness(c.Trace), can: math.MaxUint64}
 }
 
 func (d *Decider) refill(at int64) {
@@ -63,25 +96,31 @@ func (d *Decider) refill(at int64) {
 		return
 	}
 	elapsed := at - d.latest
+	anew := at/1000 != d.latest/1000
 	d.latest = at
 	for i, l := range d.set.limits {
 		missing := l.full() - d.tokens[i]
-		if elapsed > missing/l.perSecond { // also where the product would not fit
+		switch {
+		case l.of != nil: // the collector counts each second from 0
+			if anew {
+				d.tokens[i] = l.full()
+			}
+		case elapsed > missing/l.perSecond: // also where the product would not fit
 			d.tokens[i] = l.full()
-			continue
+		default:
+			d.tokens[i] += elapsed * l.perSecond
 		}
-		d.tokens[i] += elapsed * l.perSecond
 	}
 }
 
-// able is the limiters that can pay cost, a bit each.
-func (d *Decider) able(cost int64) (can uint64) {
-	for i, l := range d.set.limits {
-		if d.tokens[i] >= cost || d.tokens[i] == l.full() {
-			can |= 1 << i
-		}
+// spend is the collector's limiter: it pays whenever it says yes.
+func (d *Decider) spend(l *limit, x *view) bool {
+	cost := l.cost(x.facts)
+	if d.tokens[l.bit] < cost {
+		return false
 	}
-	return can
+	d.tokens[l.bit] -= cost
+	return true
 }
 
 // State is the limiters' state for a successor's Restore, about 16 B and 4 more for each limiter; nil without limiters.
@@ -107,7 +146,7 @@ func (d *Decider) Restore(state []byte) error {
 	if err != nil {
 		return fmt.Errorf("restore limiters: %w", err)
 	}
-	*d = restored
+	d.latest, d.tokens = restored.latest, restored.tokens
 	return nil
 }
 
@@ -138,7 +177,7 @@ func (d *Decider) parse(state []byte) (Decider, error) {
 		return out, errMalformed
 	}
 	for i, l := range d.set.limits {
-		missing, ok := next(l.full() + mostDebt)
+		missing, ok := next(l.full() + mostCost)
 		if !ok {
 			return out, errMalformed
 		}

@@ -17,17 +17,26 @@ policies:
   type: and
   and:
     and_sub_policy:
-    - {type: rate_limiting, rate_limiting: {spans_per_second: 10}}
+    - {type: rate_limiting, rate_limiting: {spans_per_second: 10, burst_capacity: 10}}
     - {type: boolean_attribute, boolean_attribute: {key: b, value: true}}
-    - {type: rate_limiting, rate_limiting: {spans_per_second: 20}}
-- {name: rest, type: rate_limiting, rate_limiting: {spans_per_second: 5}}
+    - {type: rate_limiting, rate_limiting: {spans_per_second: 20, burst_capacity: 20}}
+- {name: rest, type: rate_limiting, rate_limiting: {spans_per_second: 5, burst_capacity: 5}}
 - name: cap
   type: drop
   drop:
     drop_sub_policy:
     - {type: boolean_attribute, boolean_attribute: {key: c, value: true}}
-    - {type: not, not: {not_sub_policy: {type: rate_limiting, rate_limiting: {spans_per_second: 8}}}}
+    - {type: not, not: {not_sub_policy: {type: rate_limiting, rate_limiting: {spans_per_second: 8, burst_capacity: 8}}}}
 `
+
+func decideOne(d *Decider, id otlp.TraceID, f *Facts, at int64) Decision {
+	return d.Decide(nil, []Candidate{{id, f}}, at)[0]
+}
+
+// decideAlone decides with full limiters.
+func decideAlone(p *Policies, id otlp.TraceID, f *Facts) Decision {
+	return decideOne(p.NewDecider(), id, f, 0)
+}
 
 const isError, isB, isC = 1, 2, 4
 
@@ -60,15 +69,15 @@ func TestOnlyTheLimiterThatKeepsPays(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			d := mustParse(t, limited).NewDecider()
 			for i := range tc.has {
-				d.tokens[i] = tc.has[i] * perSpan
+				d.tokens[i] = tc.has[i] * grain
 			}
-			got := d.Decide(otlp.TraceID{1}, &Facts{Spans: tc.spans, Bits: [2]uint64{tc.bits}}, 0)
+			got := decideOne(d, otlp.TraceID{1}, &Facts{Spans: tc.spans, Bits: [2]uint64{tc.bits}}, 0)
 			if got != (Decision{Keep: tc.keep, Policy: tc.policy}) {
 				t.Errorf("decision %+v, want %v by %q", got, tc.keep, tc.policy)
 			}
 			for i := range tc.left {
-				if d.tokens[i] != tc.left[i]*perSpan {
-					t.Errorf("limiter %d has %d/1000 spans left, want %d", i, d.tokens[i], tc.left[i]*perSpan)
+				if d.tokens[i] != tc.left[i]*grain {
+					t.Errorf("limiter %d has %d/1000 spans left, want %d", i, d.tokens[i], tc.left[i]*grain)
 				}
 			}
 		})
@@ -77,7 +86,7 @@ func TestOnlyTheLimiterThatKeepsPays(t *testing.T) {
 
 func TestRefillIsInEventTime(t *testing.T) {
 	const start = 1_000_000
-	d := mustParse(t, one("type: rate_limiting, rate_limiting: {spans_per_second: 10}")).NewDecider()
+	d := mustParse(t, one("type: rate_limiting, rate_limiting: {spans_per_second: 10, burst_capacity: 10}")).NewDecider()
 	for _, step := range []struct {
 		at    int64
 		spans uint32
@@ -100,7 +109,7 @@ func TestRefillIsInEventTime(t *testing.T) {
 		{start + 69_000, 5, true}, // a time before takes nothing either
 		{math.MaxInt64, 10, true},
 	} {
-		if got := d.Decide(otlp.TraceID{1}, &Facts{Spans: step.spans}, step.at).Keep; got != step.keep {
+		if got := decideOne(d, otlp.TraceID{1}, &Facts{Spans: step.spans}, step.at).Keep; got != step.keep {
 			t.Errorf("%d spans at %+d ms: keep %v, want %v", step.spans, step.at-start, got, step.keep)
 		}
 	}
@@ -109,7 +118,7 @@ func TestRefillIsInEventTime(t *testing.T) {
 func TestPoliciesWithLimitersHaveNoLimitInDecide(t *testing.T) {
 	p := mustParse(t, limited)
 	for range 100 {
-		if d := p.Decide(otlp.TraceID{1}, &Facts{Spans: 1000, Bits: [2]uint64{isC}}); d.Policy != "rest" || !d.Keep {
+		if d := decideAlone(p, otlp.TraceID{1}, &Facts{Spans: 1000, Bits: [2]uint64{isC}}); d.Policy != "rest" || !d.Keep {
 			t.Fatalf("decision %+v, want kept by rest", d)
 		}
 	}
@@ -132,7 +141,7 @@ func TestLimitHoldsOverEveryInterval(t *testing.T) {
 		{"no state once", 2, func(_ *rand.Rand, past [][]byte) ([]byte, bool) { return nil, len(past) == 500 }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			p := mustParse(t, one("type: rate_limiting, rate_limiting: {spans_per_second: 50}"))
+			p := mustParse(t, one("type: rate_limiting, rate_limiting: {spans_per_second: 50, burst_capacity: 50}"))
 			for seed := range uint64(20) {
 				rng := rand.New(rand.NewPCG(seed, 7))
 				d, at := p.NewDecider(), int64(1_700_000_000_000)
@@ -149,7 +158,7 @@ func TestLimitHoldsOverEveryInterval(t *testing.T) {
 					if rng.IntN(50) == 0 {
 						spans = largest
 					}
-					if d.Decide(otlp.TraceID{1}, &Facts{Spans: uint32(spans)}, at).Keep {
+					if decideOne(d, otlp.TraceID{1}, &Facts{Spans: uint32(spans)}, at).Keep {
 						all = append(all, kept{at, spans})
 						excess = max(excess, spans-rate)
 					}
@@ -191,7 +200,7 @@ func TestRestoredDecidesTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 		f := Facts{Spans: 1 + rng.Uint32N(12), Bits: [2]uint64{rng.Uint64N(8)}}
-		x, y := a.Decide(otlp.TraceID{1}, &f, at), b.Decide(otlp.TraceID{1}, &f, at)
+		x, y := decideOne(a, otlp.TraceID{1}, &f, at), decideOne(b, otlp.TraceID{1}, &f, at)
 		if x != y || string(a.State()) != string(b.State()) {
 			t.Fatalf("step %d: successor says %+v, want %+v", i, y, x)
 		}
@@ -211,7 +220,7 @@ func TestRestoredDecidesTheSame(t *testing.T) {
 func TestRestoreRefuses(t *testing.T) {
 	p := mustParse(t, limited)
 	good := p.NewDecider()
-	good.Decide(otlp.TraceID{1}, &Facts{Spans: 3}, 1_700_000_000_000)
+	decideOne(good, otlp.TraceID{1}, &Facts{Spans: 3}, 1_700_000_000_000)
 	state := good.State()
 	changed := func(i int, b byte) []byte {
 		s := []byte(string(state))
@@ -224,15 +233,15 @@ func TestRestoreRefuses(t *testing.T) {
 		want  string
 	}{
 		{"nothing", nil, "malformed"},
-		{"another version", changed(0, 9), "version 9, want 1"},
+		{"another version", changed(0, 9), "version 9, want 2"},
 		{"another set", changed(3, state[3]+1), "state of policies"},
 		{"cut short", state[:len(state)-1], "malformed"},
 		{"more than it needs", append([]byte(string(state)), 0), "malformed"},
-		{"a debt beyond all traces", append([]byte(string(state[:len(state)-2])), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f), "malformed"},
+		{"a debt beyond all traces", append([]byte(string(state[:len(state)-2])), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f), "malformed"},
 		{"a time beyond all times", append([]byte(string(state[:stateHeader])), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0), "malformed"},
 	} {
 		d := p.NewDecider()
-		d.Decide(otlp.TraceID{1}, &Facts{Spans: 5}, 1)
+		decideOne(d, otlp.TraceID{1}, &Facts{Spans: 5}, 1)
 		before := string(d.State())
 		err := d.Restore(tc.state)
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
@@ -254,7 +263,8 @@ func TestRestoreRefuses(t *testing.T) {
 func TestDecideAllocatesNothing(t *testing.T) {
 	for name, p := range map[string]*Policies{"default": Default(), "limited": mustParse(t, limited)} {
 		d, f := p.NewDecider(), Facts{Spans: 3, Bits: [2]uint64{isC}}
-		if n := testing.AllocsPerRun(100, func() { d.Decide(otlp.TraceID{1}, &f, 1); p.Decide(otlp.TraceID{1}, &f) }); n != 0 {
+		batch, dst := []Candidate{{otlp.TraceID{1}, &f}, {otlp.TraceID{2}, &f}}, make([]Decision, 0, 2)
+		if n := testing.AllocsPerRun(100, func() { d.Decide(dst, batch, 1) }); n != 0 {
 			t.Errorf("%s: %v allocations per decision, want 0", name, n)
 		}
 	}
@@ -269,7 +279,7 @@ func TestMoreLimitersThanBits(t *testing.T) {
 		t.Error(err)
 	}
 	_, err := Parse("f", many(mostLimits+1))
-	if want := "f:1:11: policies: 65 policies of type rate_limiting, want at most 64"; err == nil || err.Error() != want {
+	if want := "f:1:11: policies: 65 limiters, counting one for each part of composite and one for the whole, want at most 64"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
@@ -282,7 +292,7 @@ func FuzzRestore(f *testing.F) {
 	d := p.NewDecider()
 	for i := range 4 {
 		f.Add(d.State())
-		d.Decide(otlp.TraceID{1}, &Facts{Spans: uint32(i * 100)}, int64(i)*1000)
+		decideOne(d, otlp.TraceID{1}, &Facts{Spans: uint32(i * 100)}, int64(i)*1000)
 	}
 	f.Fuzz(func(t *testing.T, state []byte) {
 		d := p.NewDecider()
@@ -301,7 +311,7 @@ func FuzzRestore(f *testing.F) {
 		if again := p.NewDecider(); again.Restore(d.State()) != nil || string(again.State()) != string(d.State()) {
 			t.Error("its state does not restore to the same")
 		}
-		d.Decide(otlp.TraceID{1}, &Facts{Spans: math.MaxUint32}, math.MaxInt64)
+		decideOne(d, otlp.TraceID{1}, &Facts{Spans: math.MaxUint32}, math.MaxInt64)
 		if p.NewDecider().Restore(d.State()) != nil {
 			t.Error("the state after the largest trace is refused")
 		}
@@ -316,7 +326,7 @@ func BenchmarkDecider(b *testing.B) {
 			at := int64(0)
 			for b.Loop() {
 				at++
-				d.Decide(otlp.TraceID{1}, &f, at)
+				decideOne(d, otlp.TraceID{1}, &f, at)
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package sampler
 import (
 	"encoding/binary"
 	"math"
+	"time"
 
 	"tailweir/otlp"
 )
@@ -51,12 +52,12 @@ func addSaturating(a, b uint32) uint32 {
 	return a + b
 }
 
-// duration is latest end − earliest start in ns; 0 when a time is missing.
-func (f *Facts) duration() uint64 {
+// duration is latest end − earliest start; 0 when a time is missing.
+func (f *Facts) duration() time.Duration {
 	if f.Start == 0 || f.End <= f.Start {
 		return 0
 	}
-	return f.End - f.Start
+	return time.Duration(min(f.End-f.Start, math.MaxInt64))
 }
 
 // randomness is the R of OTEP-235: the explicit rv, else the low 56 bits of the trace id.

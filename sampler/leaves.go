@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"tailweir/otlp"
+	"tailweir/ottlcond"
 )
 
 // maxLeaves is the number of bits in Facts.Bits.
@@ -27,6 +28,12 @@ type leaves struct {
 	status  [3][2]uint64   // the leaves that a span of this status code satisfies
 	keys    []keyTests     // attribute conditions, by key
 	regexes int
+	flagged [2]uint64 // the leaf that a span with the sampled flag satisfies, if there is one
+	states  []stateTest
+	ottl    []ottlTest
+
+	loose bool // values are read as the collector reads them; see attributeTest
+	sized bool // Facts.Bytes is the size that the collector gives a trace
 }
 
 // keyTests is the conditions on one attribute key: it is looked up once per span for all of them.
@@ -37,7 +44,7 @@ type keyTests struct {
 }
 
 // attributeTest asks one thing of a value: text equals one of exact or matches pattern, a whole number is within
-// least..most, or a bool equals truth. Values of another type never match.
+// least..most, or a bool equals truth. Values of another type never match; the collector reads them as "", 0 and false.
 type attributeTest struct {
 	bit         int
 	kind        otlp.Kind
@@ -49,17 +56,37 @@ type attributeTest struct {
 	truth       bool
 }
 
+// stateTest asks for one of values at a key of the span's W3C tracestate.
+type stateTest struct {
+	bit    int
+	key    string
+	values map[string]bool
+}
+
+// ottlTest is a condition in OTTL. An evaluation that fails sets fail, where it is not 0.
+type ottlTest struct {
+	bit, fail int
+	condition *ottlcond.Condition
+	users     []user
+}
+
+// user is a policy of the list with a condition in it.
+type user struct {
+	name string
+	drop bool
+}
+
 // number is the bit of the leaf with this canonical form; fresh says that it is new.
 func (l *leaves) number(name string) (lf leaf, fresh bool) {
 	if bit, known := l.numbers[name]; known {
-		return leaf{bit, name}, false
+		return leaf{bit: bit, name: name}, false
 	}
 	if l.numbers == nil {
 		l.numbers = map[string]int{}
 	}
 	bit := len(l.numbers)
 	l.numbers[name] = bit
-	return leaf{bit, name}, bit < maxLeaves
+	return leaf{bit: bit, name: name}, bit < maxLeaves
 }
 
 // overflow says that the set has more distinct conditions than Facts.Bits can hold; its leaves cannot be used then.
@@ -78,13 +105,46 @@ func (l *leaves) statusCode(codes int) leaf {
 	return lf
 }
 
+func (l *leaves) sampledFlag() leaf {
+	lf, fresh := l.number("sampled")
+	if fresh {
+		set(&l.flagged, lf.bit)
+	}
+	return lf
+}
+
+func (l *leaves) tracestate(key string, values []string) leaf {
+	values = slices.Compact(slices.Sorted(slices.Values(values)))
+	lf, fresh := l.number("tracestate(" + quote(key) + " in" + quoteAll(values) + ")")
+	if fresh {
+		l.states = append(l.states, stateTest{lf.bit, key, setOf(values)})
+	}
+	return lf
+}
+
+// ottlCondition needs a second bit for what fails when that is an answer of its own.
+func (l *leaves) ottlCondition(c *ottlcond.Condition, fails bool, by user) leaf {
+	name := "ottl(" + c.String() + ")"
+	lf, fresh := l.number(name)
+	if fails {
+		second, _ := l.number("failed " + name)
+		lf.fail = second.bit
+	}
+	if fresh && lf.fail < maxLeaves {
+		l.ottl = append(l.ottl, ottlTest{bit: lf.bit, fail: lf.fail, condition: c})
+	}
+	for i := range l.ottl {
+		if t := &l.ottl[i]; t.bit == lf.bit && !slices.Contains(t.users, by) {
+			t.users = append(t.users, by)
+		}
+	}
+	return lf
+}
+
 func (l *leaves) oneOf(key string, values []string) leaf {
 	values = slices.Compact(slices.Sorted(slices.Values(values)))
-	exact := make(map[string]bool, len(values))
-	for _, v := range values {
-		exact[v] = true
-	}
-	return l.attribute(key, "in"+quoteAll(values), attributeTest{kind: otlp.String, exact: exact})
+	values = slices.DeleteFunc(values, func(v string) bool { return v == "" }) // an empty text never matches
+	return l.attribute(key, "in"+quoteAll(values), attributeTest{kind: otlp.String, exact: setOf(values)})
 }
 
 // matching is the leaf for text that any of the patterns matches somewhere. They must compile.
@@ -127,6 +187,14 @@ func (l *leaves) attribute(key, test string, t attributeTest) leaf {
 	set(&l.keys[i].bits, lf.bit)
 	l.keys[i].tests = append(l.keys[i].tests, t)
 	return lf
+}
+
+func setOf(values []string) map[string]bool {
+	set := make(map[string]bool, len(values))
+	for _, v := range values {
+		set[v] = true
+	}
+	return set
 }
 
 func quote(s string) string { return strconv.Quote(s) }

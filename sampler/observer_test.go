@@ -19,6 +19,7 @@ type sample struct {
 	start, end uint64
 	status     ptrace.StatusCode
 	state      string
+	flags      uint32
 	attributes map[string]any // string, int, bool, float64
 	resource   map[string]any
 }
@@ -42,6 +43,7 @@ func encode(t testing.TB, samples []sample) []byte {
 		span.SetEndTimestamp(pcommon.Timestamp(s.end))
 		span.Status().SetCode(s.status)
 		span.TraceState().FromRaw(s.state)
+		span.SetFlags(s.flags)
 		if err := span.Attributes().FromRaw(s.attributes); err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +78,7 @@ func decideOn(t testing.TB, p *Policies, samples ...sample) Decision {
 		samples[i].trace = traceA
 	}
 	f := observe(t, p.NewObserver(), otlp.Traces, encode(t, samples))[traceA]
-	return p.Decide(traceA, &f)
+	return decideAlone(p, traceA, &f)
 }
 
 func TestSpanPolicies(t *testing.T) {

@@ -93,8 +93,6 @@ func TestParseTakesTheCollectorsFile(t *testing.T) {
 		t.Error(diff)
 	}
 	wantWarnings := []string{
-		"policies.yaml:3:3: tail_sampling.decision_wait: has no effect: the window's settle, idle and max_age say how long a trace waits",
-		"policies.yaml:4:3: tail_sampling.num_traces: has no effect: the window's budgets bound it",
 		"policies.yaml:9:68: tail_sampling.policies[3].probabilistic.hash_salt: has no effect: the randomness is that of the trace id or of rv in its tracestate, the same on every worker",
 	}
 	if diff := cmp.Diff(wantWarnings, p.Warnings()); diff != "" {
@@ -108,10 +106,10 @@ func TestParseTakesTheCollectorsFile(t *testing.T) {
 func TestParseDocuments(t *testing.T) {
 	tests := []struct{ name, src, want string }{
 		{"empty", "", "f: the document is empty, want a key policies"},
-		{"no policies", "a: 1", "f:1:1: a: unknown key, known: policies, tail_sampling\nf:1:1: policies: required, but missing"},
+		{"no policies", "a: 1", "f:1:1: a: unknown key, known: " + strings.Join(blockKeys, ", ") + ", tail_sampling, compat\nf:1:1: policies: required, but missing"},
 		{"empty list", "policies: []", "f:1:11: policies: is empty, want at least one policy"},
 		{"null list", "policies:", "f:1:10: policies: has no value, want a list"},
-		{"both", "policies: [{name: a, type: always_sample}]\ntail_sampling: {policies: []}", "f:2:16: tail_sampling: stands beside policies, want one of the two"},
+		{"both", "policies: [{name: a, type: always_sample}]\ntail_sampling: {policies: []}", "f:1:1: policies: stands beside tail_sampling, want it in there\nf:2:27: tail_sampling.policies: is empty, want at least one policy"},
 		{"block without policies", "tail_sampling: {num_traces: 5}", "f:1:16: tail_sampling.policies: required, but missing"},
 		{"not YAML", "policies: [", "f:1:1: not valid YAML: did not find expected node content"},
 	}
@@ -128,7 +126,7 @@ func TestParseDocuments(t *testing.T) {
 	}
 }
 
-func TestParseNodeIsPartOfALargerFile(t *testing.T) {
+func TestSectionIsPartOfALargerFile(t *testing.T) {
 	var doc struct {
 		Other    int       `yaml:"other"`
 		Policies yaml.Node `yaml:"policies"`
@@ -136,7 +134,7 @@ func TestParseNodeIsPartOfALargerFile(t *testing.T) {
 	if err := yaml.Unmarshal([]byte("other: 1\npolicies:\n  - {name: a, type: always_sample}\n  - {name: a, type: latency}\n"), &doc); err != nil {
 		t.Fatal(err)
 	}
-	_, err := ParseNode("worker.yaml", &doc.Policies)
+	_, err := Section{Policies: &doc.Policies}.Compile("worker.yaml")
 	want := "worker.yaml:4:5: policies[1].latency: required by type latency, but missing\n" +
 		"worker.yaml:4:12: policies[1].name: \"a\" is the name of policies[0] already"
 	if err == nil || err.Error() != want {
@@ -167,10 +165,9 @@ func TestWarnings(t *testing.T) {
 		one("type: drop, drop: {drop_sub_policy: [{type: always_sample}]}"):                                                          "only drop policies",
 		one("type: not, not: {not_sub_policy: {type: probabilistic, probabilistic: {sampling_percentage: 10}}}"):                     "inverts a probability",
 		one("type: drop, drop: {drop_sub_policy: [{type: probabilistic, probabilistic: {sampling_percentage: 50}}]}"):                "drops by probability",
-		one("type: rate_limiting, rate_limiting: {spans_per_second: 5, burst_capacity: 10}"):                                         "has no effect",
 		one("type: probabilistic, probabilistic: {sampling_percentage: 50, hash_salt: x}"):                                           "has no effect",
 		"tail_sampling: {sampling_strategy: span-ingest, policies: [{name: a, type: always_sample}]}":                                "has no effect",
-		"tail_sampling: {decision_cache: {sampled_cache_size: 10}, policies: [{name: a, type: always_sample}]}":                      "has no effect",
+		"tail_sampling: {sample_on_first_match: true, policies: [{name: a, type: always_sample}]}":                                   "has no effect",
 		"tail_sampling: {policies: [{name: a, type: drop, drop: {drop_sub_policy: [{type: latency, latency: {threshold_ms: 0}}]}}]}": "only drop policies",
 	} {
 		if got := mustParse(t, src).Warnings(); len(got) == 0 || !strings.Contains(strings.Join(got, "\n"), want) {
@@ -249,9 +246,9 @@ func FuzzParse(f *testing.F) {
 		}
 		p.NewObserver()
 		facts := Facts{Spans: 3, Start: 1, End: 5e9, Bits: [2]uint64{0x5555, 1}}
-		d := p.NewDecider().Decide(otlp.TraceID{15: 1}, &facts, 1)
-		if d.Keep && (d.Policy == "" && len(p.Names()[0]) > 0 || d.Threshold >= never) {
-			t.Errorf("decision %+v, want a named policy and a threshold below 2^56", d)
+		d := decideAlone(p, otlp.TraceID{15: 1}, &facts)
+		if d.Keep && (d.Policy == "" && len(p.Names()[0]) > 0 || d.Threshold > Unknown) {
+			t.Errorf("decision %+v, want a named policy and a threshold", d)
 		}
 	})
 }

@@ -1,26 +1,27 @@
 // Package sampler decides which traces are kept. It works in two phases: an Observer folds the spans of a payload into
-// Facts, a few dozen bytes per trace that merge in any order; Policies.Decide turns the merged facts into a Decision.
+// Facts, a few dozen bytes per trace that merge in any order; a Decider turns the merged facts into Decisions.
 //
 // Policies are written as in the collector's tail_sampling processor. A decision depends on nothing but the trace's facts,
 // its id and the policies: the same spans get the same answer on every worker, at every replay. Limiters are the exception:
-// with them a Decider decides, on the decisions before as well.
+// with them it depends on the decisions before as well, and on the traces that are decided with it.
 package sampler
 
 import (
+	"fmt"
 	"hash/fnv"
-	"math"
 	"slices"
 	"strings"
-
-	"tailweir/otlp"
 )
 
-// Policies is a compiled policy set: immutable and safe for concurrent use. Make one with Parse, ParseNode or Default.
+// Policies is a compiled policy set: immutable and safe for concurrent use. Make one with Parse, Section or Default.
 type Policies struct {
 	drops, keeps []policy // each in the order of the file
 	names        []string // of all, in the order of the file
 	leaves       leaves
 	limits       []*limit // in the order of the hash
+	strict       bool     // Strict
+	firstMatch   bool     // with strict: the first policy that says keep has the word
+	options      Options
 	warnings     []string
 	hash         uint64
 	source       []byte
@@ -30,6 +31,7 @@ type policy struct {
 	name   string
 	when   condition
 	limits uint64 // the limiters in it, a bit each
+	ways   []way  // one, or those of a composite policy
 }
 
 // Decision is the verdict on one trace.
@@ -39,65 +41,50 @@ type Decision struct {
 	// the trace is dropped because no policy said keep.
 	Policy string
 	// Threshold is T of OTEP-235 (56 bits), the smallest among the policies that said keep: the trace stands for
-	// 2^56 / (2^56 − T) traces. 0 means that it was kept with certainty. Meaningful when Keep.
+	// 2^56 / (2^56 − T) traces. 0 means that it was kept with certainty, Unknown that nobody can tell. Meaningful when Keep.
 	Threshold uint64
 }
 
-// Decide applies the policies to the facts of trace id. A drop policy that matches ends it; otherwise any policy that says
-// keep keeps the trace; otherwise it is dropped. Pure: for sets with limiters, which have no limit here, use a Decider.
-func (p *Policies) Decide(id otlp.TraceID, f *Facts) Decision {
-	d, _ := p.decide(id, f, math.MaxUint64)
-	return d
-}
-
-// decide answers with the verdict and the limiters that have to pay for it, out of those that can; none for a drop.
-//
-// A limiter pays only for a trace that is kept because of its answer. Policies without limiters are asked first: what one
-// of them keeps is free. Else the first policy with limiters that says keep has it paid by its own. A drop policy limits
-// from the other side, with a limiter in a not: those pay that saved a kept trace from it.
-func (p *Policies) decide(id otlp.TraceID, f *Facts, can uint64) (verdict Decision, pay uint64) {
-	random := f.randomness(id)
+// verdict applies the policies: a drop policy that matches ends it; otherwise any policy that says keep keeps the trace;
+// otherwise it is dropped. What it says of limiters is the view's affair.
+func (p *Policies) verdict(x *view) (v Decision) {
+	var saved uint64 // from which randomness on no drop policy matches
 	for i := range p.drops {
-		d := &p.drops[i]
-		if yes, _ := d.when.holds(f, random, can); yes {
-			return Decision{Policy: d.name}, 0
-		}
-		if d.limits != 0 {
-			if saved, _ := d.when.holds(f, random, 0); saved {
-				pay |= d.limits & can
-			}
+		switch a, threshold := p.drops[i].when.holds(x); a {
+		case yes:
+			return Decision{Policy: p.drops[i].name}
+		case no:
+			saved = max(saved, threshold)
 		}
 	}
+	v.Threshold = Unknown
+	gap := false // between two ranges of randomness that are kept
 	for i := range p.keeps {
-		k := &p.keeps[i]
-		switch yes, threshold := k.when.holds(f, random, 0); {
-		case !yes: // so do all with limiters, none of which can pay here
-		case !verdict.Keep:
-			verdict = Decision{Keep: true, Policy: k.name, Threshold: threshold}
-		default:
-			verdict.Threshold = min(verdict.Threshold, threshold)
+		switch a, threshold := p.keeps[i].when.holds(x); {
+		case a == yes:
+			v.Threshold = min(v.Threshold, threshold)
+			if !v.Keep {
+				v.Keep, v.Policy = true, p.keeps[i].name
+			}
+			if p.firstMatch {
+				return v
+			}
+		case a == no && threshold > 0 && threshold < Unknown:
+			gap = true
 		}
 	}
-	if verdict.Keep {
-		return verdict, pay
+	switch {
+	case !v.Keep:
+		return Decision{}
+	case gap && v.Threshold > 0:
+		v.Threshold = Unknown
 	}
-	if len(p.limits) == 0 {
-		return Decision{}, 0
-	}
-	return p.decideLimited(f, random, can, pay)
+	v.Threshold = max(v.Threshold, saved)
+	return v
 }
 
-// decideLimited asks the keep policies with limiters, which are those that can say keep here. The threshold of such a
-// keep, 0 but for a probability beside it, is not exact: how many traces it stands for follows from the traffic.
-func (p *Policies) decideLimited(f *Facts, random, can, pay uint64) (Decision, uint64) {
-	for i := range p.keeps {
-		k := &p.keeps[i]
-		if yes, threshold := k.when.holds(f, random, can); yes {
-			return Decision{Keep: true, Policy: k.name, Threshold: threshold}, pay | k.limits
-		}
-	}
-	return Decision{}, 0
-}
+// Options is what the policies' document says for the window.
+func (p *Policies) Options() Options { return p.options }
 
 // Names is the policies' names in the order of the file.
 func (p *Policies) Names() []string { return slices.Clone(p.names) }
@@ -132,16 +119,14 @@ func Default() *Policies {
 // travels: sets with equal hashes number them alike.
 func (p *Policies) seal() {
 	var b strings.Builder
+	if p.strict {
+		fmt.Fprintf(&b, "strict(%t)\n", p.firstMatch)
+	}
 	for _, group := range [][]policy{p.drops, p.keeps} {
 		for i := range group {
-			one := &group[i]
-			for _, l := range limitsIn(one.when) {
-				l.bit = len(p.limits)
-				p.limits = append(p.limits, l)
-				one.limits |= 1 << l.bit
-			}
-			b.WriteString(quote(one.name) + "=")
-			one.when.canon(&b)
+			p.sealPolicy(&group[i])
+			b.WriteString(quote(group[i].name) + "=")
+			group[i].when.canon(&b)
 			b.WriteByte('\n')
 		}
 		b.WriteString("--\n")
@@ -149,4 +134,26 @@ func (p *Policies) seal() {
 	h := fnv.New64a()
 	h.Write([]byte(b.String()))
 	p.hash = h.Sum64()
+}
+
+func (p *Policies) sealPolicy(one *policy) {
+	for _, l := range limitsIn(one.when) {
+		l.bit = len(p.limits)
+		p.limits = append(p.limits, l)
+	}
+	one.limits = bitsOf(one.when)
+	one.ways = []way{{when: one.when, limits: one.limits}}
+	if c, ok := one.when.(composed); ok {
+		one.ways = c.ways
+		for i := range c.ways {
+			c.ways[i].limits = bitsOf(c.ways[i].when)
+		}
+	}
+}
+
+func bitsOf(c condition) (bits uint64) {
+	for _, l := range limitsIn(c) {
+		bits |= 1 << l.bit
+	}
+	return bits
 }

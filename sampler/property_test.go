@@ -3,12 +3,14 @@ package sampler
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"tailweir/otlp"
+	"tailweir/tracestate"
 )
 
 // rule is a policy as text and as the plainest function over the whole trace that says the same.
@@ -37,7 +39,18 @@ func randomLeaf(rng *rand.Rand) rule {
 		yaml := fmt.Sprintf("type: %s, %s: {key: %s, %s, invert_match: %v}", kind, kind, key, settings, invert)
 		return rule{yaml, anySpan(func(attributes map[string]any) bool { v, ok := attributes[key]; return ok && match(v) }, invert)}
 	}
-	switch rng.IntN(8) {
+	switch rng.IntN(11) {
+	case 8:
+		return rule{"type: trace_flags", anyOf(func(s sample) bool { return s.flags&1 == 1 })}
+	case 9:
+		value := stateValues[rng.IntN(len(stateValues))]
+		return rule{fmt.Sprintf("type: trace_state, trace_state: {key: v, values: [%s, none]}", value), anyOf(func(s sample) bool {
+			return strings.Contains(s.state+",", "v="+value+",") && !strings.Contains(s.state, "!")
+		})}
+	case 10:
+		mode := []string{"ignore", "silent", "propagate"}[rng.IntN(3)]
+		return rule{fmt.Sprintf(`type: ottl_condition, ottl_condition: {error_mode: %s, span: ['attributes["%s"] == "a"', 'kind == 99']}`, mode, key),
+			anyOf(func(s sample) bool { return s.attributes[key] == "a" })}
 	case 0:
 		return rule{"type: always_sample", func([]sample) bool { return true }}
 	case 1:
@@ -83,6 +96,12 @@ func randomLeaf(rng *rand.Rand) rule {
 	return attribute("boolean_attribute", fmt.Sprintf("value: %v", truth), func(v any) bool { return v == truth })
 }
 
+func anyOf(match func(sample) bool) func([]sample) bool {
+	return func(trace []sample) bool { return slices.ContainsFunc(trace, match) }
+}
+
+var stateValues = []string{"one", "two"}
+
 func lasted(trace []sample) uint64 {
 	start, end := trace[0].start, uint64(0)
 	for _, s := range trace {
@@ -94,7 +113,7 @@ func lasted(trace []sample) uint64 {
 // rvOfTrace expects traces whose id has low randomness 0.
 func rvOfTrace(trace []sample) (rv uint64) {
 	for _, s := range trace {
-		if r, ok := explicitRandomness([]byte(s.state)); ok {
+		if r, ok := tracestate.Randomness([]byte(s.state)); ok {
 			rv = max(rv, r)
 		}
 	}
@@ -186,6 +205,14 @@ func randomSamples(rng *rand.Rand, traces, n int) []sample {
 		if rng.IntN(3) == 0 {
 			out[i].state = fmt.Sprintf("ot=rv:%014x", rng.Uint64N(1<<56))
 		}
+		switch rng.IntN(6) {
+		case 0:
+			out[i].state = strings.TrimPrefix(out[i].state+",v="+stateValues[rng.IntN(len(stateValues))], ",")
+		case 1:
+			out[i].state = "!," + out[i].state // breaks the rules
+		case 2:
+			out[i].flags = rng.Uint32N(4)
+		}
 	}
 	return out
 }
@@ -211,8 +238,8 @@ func TestFragmentsDecideAsTheWhole(t *testing.T) {
 			if got != want {
 				t.Fatalf("round %d: trace %s: facts of fragments %+v, of the whole %+v\n%s", round, id, got, want, doc)
 			}
-			d := p.Decide(id, &got)
-			if again := decider.Decide(id, &got, rng.Int64()); again != d {
+			d := decideAlone(p, id, &got)
+			if again := decideOne(decider, id, &got, rng.Int64()); again != d {
 				t.Fatalf("round %d: trace %s: a Decider without limiters says %+v, Decide %+v", round, id, again, d)
 			}
 			keep, policy := plain(ofTrace(samples, id))

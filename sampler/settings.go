@@ -1,13 +1,18 @@
 package sampler
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"tailweir/ottlcond"
+	"tailweir/strictyaml"
 )
 
 // mostMilliseconds is the longest latency threshold, 292 years: more does not fit nanoseconds.
@@ -30,7 +35,7 @@ func (c *compiler) latency(n *yaml.Node, path string) condition {
 	if c.d.Count() > before {
 		return nil
 	}
-	return latency{uint64(over * int64(time.Millisecond)), uint64(upTo * int64(time.Millisecond))}
+	return latency{time.Duration(over) * time.Millisecond, time.Duration(upTo) * time.Millisecond, c.strict}
 }
 
 // atLeast is the value of an optional setting that must be within 0..most; 0 when absent.
@@ -64,6 +69,9 @@ func (c *compiler) spanCount(n *yaml.Node, path string) condition {
 	return spanCount{uint32(least), uint32(most)}
 }
 
+// defaultSalt is what the collector hashes before a trace id where no salt is given.
+const defaultSalt = "default-hash-seed"
+
 func (c *compiler) probabilistic(n *yaml.Node, path string) condition {
 	var s struct {
 		Percentage float64 `yaml:"sampling_percentage,required"`
@@ -78,11 +86,14 @@ func (c *compiler) probabilistic(n *yaml.Node, path string) condition {
 	case s.Percentage > 0 && s.Percentage < leastPercent:
 		c.d.Faultf(at, "%v is below the least probability, %.2g", s.Percentage, leastPercent)
 	}
-	if s.Salt != "" {
+	if s.Salt != "" && !c.strict {
 		c.d.Warnf(path+".hash_salt", "has no effect: the randomness is that of the trace id or of rv in its tracestate, the same on every worker")
 	}
 	if c.d.Count() > before {
 		return nil
+	}
+	if c.strict {
+		return hashed{cmp.Or(s.Salt, defaultSalt), mostHash(s.Percentage)}
 	}
 	return probability{thresholdOf(s.Percentage)}
 }
@@ -149,7 +160,7 @@ func (c *compiler) checkValues(path string, values []string, regex bool) {
 		if c.d.Faulted(at) {
 			continue
 		}
-		if v == "" {
+		if v == "" && !c.strict {
 			c.d.Faultf(at, "is empty: an empty text never matches")
 			continue
 		}
@@ -177,7 +188,12 @@ func (c *compiler) numericAttribute(n *yaml.Node, path string) condition {
 	}
 	before := c.d.Count()
 	c.d.Decode(n, path, &s)
+	if c.strict {
+		s.Min, s.Max = unlessZero(s.Min), unlessZero(s.Max)
+	}
 	switch {
+	case s.Min == nil && s.Max == nil && c.d.Count() == before && c.strict:
+		c.d.Faultf(path, "needs min_value or max_value other than 0, which is none to the collector")
 	case s.Min == nil && s.Max == nil && c.d.Count() == before:
 		c.d.Faultf(path, "needs min_value or max_value")
 	case s.Min != nil && s.Max != nil && *s.Min > *s.Max:
@@ -188,6 +204,13 @@ func (c *compiler) numericAttribute(n *yaml.Node, path string) condition {
 		return nil
 	}
 	return inverted(s.Invert, c.set.leaves.between(s.Key, s.Min, s.Max))
+}
+
+func unlessZero(v *int64) *int64 {
+	if v == nil || *v == 0 {
+		return nil
+	}
+	return v
 }
 
 func (c *compiler) booleanAttribute(n *yaml.Node, path string) condition {
@@ -203,6 +226,65 @@ func (c *compiler) booleanAttribute(n *yaml.Node, path string) condition {
 		return nil
 	}
 	return inverted(s.Invert, c.set.leaves.boolean(s.Key, s.Value))
+}
+
+// longestState is the W3C's limit on the characters of a tracestate's member, beside the "=".
+const longestState = 255
+
+func (c *compiler) traceState(n *yaml.Node, path string) condition {
+	var s struct {
+		Key    string   `yaml:"key,required"`
+		Values []string `yaml:"values,required"`
+	}
+	before := c.d.Count()
+	c.d.Decode(n, path, &s)
+	c.checkKey(path, s.Key)
+	c.checkNotEmpty(path+".values", len(s.Values), "the texts to look for")
+	possible := slices.DeleteFunc(slices.Clone(s.Values), func(v string) bool { return v == "" || len(s.Key)+len(v) > longestState })
+	if n := len(s.Values) - len(possible); n > 0 && c.d.Count() == before {
+		c.d.Warnf(path+".values", "%d of them can never match: they are empty, or longer than a tracestate may hold", n)
+	}
+	if c.d.Count() > before {
+		return nil
+	}
+	return c.set.leaves.tracestate(s.Key, possible)
+}
+
+func (c *compiler) ottlCondition(n *yaml.Node, path string) condition {
+	var s struct {
+		Mode   string   `yaml:"error_mode"` // in letters of either case, as the collector reads it
+		Spans  []string `yaml:"span"`
+		Events []string `yaml:"spanevent"`
+	}
+	before := c.d.Count()
+	c.d.Decode(n, path, &s)
+	if c.d.Count() > before {
+		return nil
+	}
+	mode, err := ottlcond.ParseMode(cmp.Or(s.Mode, ottlcond.Ignore.String()))
+	if err != nil {
+		modes := []string{"ignore", "propagate", "silent"}
+		c.d.Faultf(path+".error_mode", "unknown value %q, did you mean %q?", s.Mode, cmp.Or(strictyaml.Nearest(s.Mode, modes), modes[0]))
+		return nil
+	}
+	if mode == ottlcond.Silent && c.user.drop {
+		mode = ottlcond.Ignore // the same answers: but what should be dropped and is not must not go unheard
+	}
+	condition, faults := ottlcond.Compile(s.Spans, s.Events, mode)
+	for _, f := range faults {
+		at := path
+		if f.List != "" {
+			at = fmt.Sprintf("%s.%s[%d]", path, f.List, f.Index)
+		}
+		if f.Line > 0 {
+			f.Message = fmt.Sprintf("%s (character %d of line %d of the condition)", f.Message, f.Column, f.Line)
+		}
+		c.d.Faultf(at, "%s", f.Message)
+	}
+	if len(faults) > 0 {
+		return nil
+	}
+	return c.set.leaves.ottlCondition(condition, mode == ottlcond.Propagate, c.user)
 }
 
 // inverted is invert_match: no span and no resource of the trace matches.

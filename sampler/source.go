@@ -2,6 +2,7 @@ package sampler
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -13,11 +14,20 @@ import (
 // maxSource is the longest Source in bytes. Aliases that hold others make a small file long.
 const maxSource = 1 << 20
 
-// source is the document of the policies at items, which compiled: aliases and merge keys resolved, one way to write each
-// thing. It is cut short of its end once it is longer than maxSource. The library's own writer keeps styles, tags and
+// source is the document of a set that compiled, of the policies at items: aliases and merge keys resolved, one way to write
+// each thing. It is cut short of its end once it is longer than maxSource. The library's own writer keeps styles, tags and
 // anchors of the file, and what it writes of them is not always what it read.
-func source(items []*yaml.Node) []byte {
+func source(p *Policies, b *block, items []*yaml.Node) []byte {
 	w := writer{d: strictyaml.NewDecoder("")}
+	if p.strict {
+		fmt.Fprintf(&w, "compat: %s\n", Strict)
+	}
+	if p.firstMatch {
+		fmt.Fprintf(&w, "%s: true\n", keyFirstMatch)
+	}
+	if b.maxTrace > 0 {
+		fmt.Fprintf(&w, "%s: %d\n", keyMaxTrace, b.maxTrace)
+	}
 	w.WriteString("policies:\n")
 	for _, item := range items {
 		w.WriteString("- ")
@@ -55,7 +65,7 @@ func (w *writer) node(n *yaml.Node) {
 
 func (w *writer) mapping(n *yaml.Node) {
 	pairs, _ := w.d.Mapping(n, "")
-	pairs = slices.DeleteFunc(pairs, func(p strictyaml.Pair) bool { return p.Name == "always_sample" }) // no settings: never read
+	pairs = slices.DeleteFunc(pairs, func(p strictyaml.Pair) bool { return p.Name == "always_sample" || p.Name == "trace_flags" }) // no settings: never read
 	w.WriteByte('{')
 	for i, p := range pairs {
 		w.separate(i)

@@ -55,7 +55,7 @@ func TestSourceOfAPartOfALargerFile(t *testing.T) {
 	if err := yaml.Unmarshal([]byte("x: &x {threshold_ms: 7}\npolicies:\n- {name: a, type: latency, latency: *x} # slow\n"), &doc); err != nil {
 		t.Fatal(err)
 	}
-	p, err := ParseNode("worker.yaml", &doc.Policies)
+	p, err := Section{Policies: &doc.Policies}.Compile("worker.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestSourceIsBounded(t *testing.T) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	long := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: strings.Repeat("x", 64<<10)}
-	if n := len(source(slices.Repeat([]*yaml.Node{long}, 1000))); n > maxSource+len(long.Value)+1<<14 {
+	if n := len(source(&Policies{}, &block{}, slices.Repeat([]*yaml.Node{long}, 1000))); n > maxSource+len(long.Value)+1<<14 {
 		t.Errorf("%d bytes were written of a document that is too long", n)
 	}
 	checkSource(t, mustParse(t, strings.Replace(b.String(), "- {name: p14, type: string_attribute, string_attribute: *s}\n", "", 1)))

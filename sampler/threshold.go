@@ -1,10 +1,16 @@
 package sampler
 
 import (
+	"hash/fnv"
+	"io"
 	"math"
+	"math/big"
 
-	"tailweir/tracestate"
+	"tailweir/otlp"
 )
+
+// Unknown is the Threshold of a trace that was kept with a probability that no threshold can express.
+const Unknown = never
 
 const (
 	never           = 1 << 56 // one above the greatest randomness: as a threshold it keeps nothing
@@ -39,5 +45,17 @@ func leadingDigits(p float64) int {
 	return max(0, -small/4, -large/4)
 }
 
-// explicitRandomness is the randomness that a span's tracestate gives its trace.
-func explicitRandomness(state []byte) (rv uint64, ok bool) { return tracestate.Randomness(state) }
+// fnv1a is the collector's hash of a trace id.
+func fnv1a(salt string, id otlp.TraceID) uint64 {
+	h := fnv.New64a()
+	io.WriteString(h, salt)
+	h.Write(id[:])
+	return h.Sum64()
+}
+
+// mostHash is the greatest hash that is kept at a percentage within 0..100, as the collector computes it.
+func mostHash(percent float64) uint64 {
+	all := new(big.Float).SetUint64(math.MaxUint64)
+	most, _ := all.Mul(all, big.NewFloat(percent/100)).Uint64()
+	return most
+}

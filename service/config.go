@@ -23,6 +23,8 @@ type Config struct {
 	Queue     QueueConfig      `yaml:"queue"`
 	Ingest    IngestConfig     `yaml:"ingest"`
 	Policies  *yaml.Node       `yaml:"policies"`
+	Block     *yaml.Node       `yaml:"tail_sampling"`
+	Compat    sampler.Compat   `yaml:"compat"`
 	Window    WindowConfig     `yaml:"window"`
 	Hold      HoldConfig       `yaml:"hold"`
 	Logs      LogsConfig       `yaml:"logs"`
@@ -217,8 +219,8 @@ func (c *Config) Parse(file string, src []byte) error {
 		d.Decode(top, "", c)
 	}
 	c.check(d)
-	if c.Policies != nil {
-		compiled, err := sampler.ParseNode(file, c.Policies)
+	if section := (sampler.Section{Policies: c.Policies, TailSampling: c.Block, Compat: c.Compat}); section.Given() {
+		compiled, err := section.Compile(file)
 		if err != nil {
 			return joinFaults(d.Err(), err)
 		}

@@ -68,6 +68,7 @@ func (w *Worker) metrics() (http.Handler, error) {
 	return handler, register(m, append(w.fleetInstruments(), []instrument{
 		{"tailweir.items", "{item}", "Spans, log records and traces by outcome; received is the sum of the others.", false, w.seeItems},
 		{"tailweir.policy.items", "{item}", "Spans, log records and traces by the policy that decided.", false, w.seePolicies},
+		{"tailweir.policy.errors", "{evaluation}", "Evaluations of a policy's conditions that failed on a span.", false, w.seeFailing},
 		{"tailweir.hold.messages", "{message}", "Messages held un-acked.", true, hold(func(s pipeline.State) int64 { return int64(s.Messages) })},
 		{"tailweir.hold.memory", "By", "Memory charged for held messages.", true, hold(func(s pipeline.State) int64 { return s.Bytes })},
 		{"tailweir.hold.memory.limit", "By", "Budget of the hold; at 80 % the newest messages are handed back.", true, hold(func(s pipeline.State) int64 { return s.MaxBytes })},
@@ -97,6 +98,12 @@ func (w *Worker) seePolicies(see func(int64, ...attribute.KeyValue)) {
 	for name, t := range w.pipeline.State().ByPolicy {
 		seeCount(see, t.Kept, attribute.String("policy", name), attribute.String("decision", "keep"))
 		seeCount(see, t.Dropped, attribute.String("policy", name), attribute.String("decision", "drop"))
+	}
+}
+
+func (w *Worker) seeFailing(see func(int64, ...attribute.KeyValue)) {
+	for name, n := range w.pipeline.State().Failing {
+		see(n, attribute.String("policy", name))
 	}
 }
 

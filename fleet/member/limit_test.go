@@ -16,7 +16,8 @@ const limitedTo = 20
 // TestLimitersSurviveTheirLeader: the state of limiters rides on the entries, so that a fleet keeps the same whether its
 // leaders live or die. Limiters that began full with each leader would let one burst more through each time.
 func TestLimitersSurviveTheirLeader(t *testing.T) {
-	const lasts, burst, biggest = 5 * time.Minute, limitedTo, 8
+	// A bucket holds two seconds' worth, and a tick's deadlines count as its end.
+	const lasts, burst, biggest = 5 * time.Minute, 3 * limitedTo, 8
 	calm := limited(t, lasts, nil)
 	killed := limited(t, lasts, killEach(12*time.Second, (*world).leader))
 	for _, r := range []limitedRun{calm, killed} {

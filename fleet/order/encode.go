@@ -25,16 +25,16 @@ const (
 	partsKnown   = 1<<7 - 1
 
 	decideKeep      = 1 << 0
-	decideThreshold = 1 << 1 // seven bytes of threshold follow
+	decideThreshold = 1 << 1 // seven bytes of threshold follow, its lowest
 	decideReason    = 2      // three bits
 	decidePolicy    = 5      // the policy's index begins at this bit
 
-	maxThreshold = 1<<56 - 1
+	maxThreshold = 1 << 56 // written as 0, which needs no bytes of its own
 	maxReason    = 7
 )
 
 // Append appends m's encoding to dst. It panics when m cannot be said: an Unknown, an Open in any place but entry 1, a
-// threshold of more than 56 bits, a reason of more than 3.
+// threshold above 2^56, a reason of more than 3.
 func Append(dst []byte, m Message) []byte {
 	switch m := m.(type) {
 	case Claim:
@@ -112,7 +112,7 @@ func parts(b *Body) byte {
 
 func appendDecision(dst []byte, d *Decision) []byte {
 	if d.Threshold > maxThreshold {
-		panic(fmt.Sprintf("order.Append: threshold %#x has more than 56 bits", d.Threshold))
+		panic(fmt.Sprintf("order.Append: threshold %#x is above 2^56", d.Threshold))
 	}
 	if d.Reason > maxReason {
 		panic(fmt.Sprintf("order.Append: reason %d has more than 3 bits", d.Reason))

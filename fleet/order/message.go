@@ -88,7 +88,7 @@ type Decision struct {
 	Keep      bool
 	Reason    uint8  // why the trace was decided when it was; below 8, not interpreted here
 	Policy    uint16 // 1 + the index of the policy that decided, in the active policy set; 0: none did
-	Threshold uint64 // T of OTEP-235, below 2^56; 0 when kept with certainty, or dropped
+	Threshold uint64 // T of OTEP-235; 0 when kept with certainty, or dropped; 2^56 when nobody can tell
 }
 
 // PolicyChange makes a policy the active one. A joiner knows the policy only from an entry that it has read: the leader

@@ -56,7 +56,7 @@ func TestRoundTripOfRandomEntries(t *testing.T) {
 		}
 		for range rng.IntN(4) {
 			e.Body.Members = append(e.Body.Members, Member{Worker(rng.Uint64()), rng.Uint64() >> rng.IntN(64)})
-			e.Body.Decide = append(e.Body.Decide, Decision{[16]byte{byte(rng.Uint32())}, rng.IntN(2) == 0, uint8(rng.IntN(8)), uint16(rng.Uint32()), rng.Uint64N(1<<56) >> rng.IntN(56)})
+			e.Body.Decide = append(e.Body.Decide, Decision{[16]byte{byte(rng.Uint32())}, rng.IntN(2) == 0, uint8(rng.IntN(8)), uint16(rng.Uint32()), rng.Uint64N(maxThreshold+1) >> rng.IntN(56)})
 		}
 		got, err := Parse(Append(nil, e))
 		if err != nil {
@@ -128,7 +128,6 @@ func TestParseRefuses(t *testing.T) {
 		"members that are absent": {with(second, parts, partMembers, 0xff, 0xff, 0xff, 0x7f), "members at byte 40: 268435455 of them, want 0 to 0"},
 		"no decisions":            {with(second, parts, partDecide, 0), "decisions at byte 40"},
 		"a policy beyond 16 bits": {with(second, parts, append([]byte{partDecide, 1, 0x80, 0x80, 0x80, 0x01}, make([]byte, 16)...)...), "decision at byte 41: policy 65536"},
-		"a threshold of 0":        {with(second, parts, append([]byte{partDecide, 1, decideKeep | decideThreshold}, make([]byte, 23)...)...), "threshold at byte 58"},
 		"limiters without bytes":  {with(second, parts, partLimiters, 0), "limiters at byte 40"},
 		"limiters cut":            {with(second, parts, partLimiters, 3, 1), "limiters at byte 40: 3 of them, want 1 to 1"},
 	} {

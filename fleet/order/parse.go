@@ -1,6 +1,7 @@
 package order
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -115,12 +116,9 @@ func (p *parser) decision() (d Decision) {
 	if head&decideThreshold == 0 {
 		return d
 	}
-	at = p.at
 	var b [8]byte
 	copy(b[1:], p.take("threshold", 7))
-	if d.Threshold = binary.BigEndian.Uint64(b[:]); d.Threshold == 0 {
-		p.fail(at, "threshold", "0 is not written")
-	}
+	d.Threshold = cmp.Or(binary.BigEndian.Uint64(b[:]), maxThreshold)
 	return d
 }
 
