@@ -1,10 +1,13 @@
 package pipeline
 
 import (
+	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"tailweir/fleet"
 	"tailweir/otlp"
 )
 
@@ -24,6 +27,57 @@ func TestHandBackGrows(t *testing.T) {
 		t.Errorf("first %v, last %v, in all %v; want 30s, %v, 10 h at least", first, last, total, maxHandBack)
 	}
 }
+
+// While nobody hears what is said of them, a full hold keeps its messages and takes no more; it asks again as time goes on,
+// and waits for nothing when everything is about to be given back, or the process ends.
+func TestFullHoldWaitsToBeHeard(t *testing.T) {
+	for name, c := range map[string]struct {
+		then  func(r *rig, heard *atomic.Bool)
+		first string // what becomes of the first message: the oldest, which fits
+		last  string // and of the newest, for which there is no room
+	}{
+		"heard": {func(r *rig, heard *atomic.Bool) { heard.Store(true) }, "", "hand back 30s"},
+		"surrender": {func(r *rig, _ *atomic.Bool) {
+			r.want("given back", r.p.Surrender(r.ctx), 7)
+		}, "nack", "nack"},
+		"quiesce": {func(r *rig, _ *atomic.Bool) {
+			r.want("nothing is being read", r.p.Quiesce(r.ctx), true)
+		}, "", ""},
+		"end": {func(r *rig, _ *atomic.Bool) { r.end() }, "", "nack"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var heard atomic.Bool
+				r := newRig(t, func(c *Config) { c.MaxBytes, c.Workers, c.Heard, c.Sequencer = 5000, 1, heard.Load, deaf{} })
+				defer r.stop()
+				all := make([]receipt, 7) // 5 are held, one is next, and for one Handle blocks
+				handed := 0
+				go func() {
+					for i := range all {
+						all[i].t = t
+						r.p.Handle(r.ctx, Delivery{Data: traces(span{trace: 1, id: byte(i)}), Attributes: attrs(otlp.Traces), Publish: time.Now().Add(time.Duration(i)), Receipt: &all[i]})
+						handed++
+					}
+				}()
+				r.sleep(time.Minute)
+				r.want("handed over, held", []int{handed, r.p.State().Messages}, []int{6, 5})
+				for i := range all {
+					r.want("settled", all[i].String(), "")
+				}
+				c.then(r, &heard)
+				r.sleep(time.Second)
+				r.want("all are handed over", handed, 7)
+				r.want("the first, the last", []string{all[0].String(), all[6].String()}, []string{c.first, c.last})
+				r.check()
+			})
+		})
+	}
+}
+
+// deaf is a sequencer that never decides.
+type deaf struct{}
+
+func (deaf) Send(context.Context, fleet.Facts) error { return nil }
 
 // A payload that makes the reader panic goes to the dead letters, and the worker lives on.
 func TestPanic(t *testing.T) {

@@ -71,7 +71,10 @@ type Config struct {
 	Exporter  exporter.Exporter
 	Sequencer Sequencer
 	Dead      DeadLetters
-	Log       *slog.Logger // default slog.Default
+	// Heard reports whether facts sent now reach somebody who decides. While they do not, a full hold hands nothing back but
+	// takes nothing in either. It is called without the pipeline's lock. nil: always.
+	Heard func() bool
+	Log   *slog.Logger // default slog.Default
 
 	LogsKeep    LogsKeep      // default LogsAll
 	MaxBytes    int64         // held payloads and what belongs to them; at 80 % the newest messages are handed back; default 512 MiB
@@ -87,6 +90,9 @@ type Config struct {
 
 func (c Config) defaults() Config {
 	c.Log = cmp.Or(c.Log, slog.Default())
+	if c.Heard == nil {
+		c.Heard = func() bool { return true }
+	}
 	c.LogsKeep = cmp.Or(c.LogsKeep, LogsAll)
 	c.MaxBytes = cmp.Or(c.MaxBytes, 512<<20)
 	c.HandBack = cmp.Or(c.HandBack, 30*time.Second)
@@ -120,6 +126,7 @@ type Pipeline struct {
 	outbox   [2]outbox  // decided to be kept, waiting for a sender: spans, log records
 	sending  int        // departures in an export
 	stale    int        // fragments given back while they waited in an outbox, since it was last swept
+	ending   int        // calls of Surrender and Quiesce: for their sake nobody waits to be heard
 	busy     int        // deliveries between Handle and the sending of their facts
 	burying  int        // payloads that cannot be read, on their way to the dead-letter topic
 	buried   int64      // those that got there
@@ -243,7 +250,7 @@ func (p *Pipeline) take(ctx context.Context, d Delivery) {
 		err = p.cfg.Sequencer.Send(ctx, facts)
 	}
 	p.done(&p.busy)
-	if err == nil { // else ctx is done, and what is held goes back to the queue
+	if err == nil && p.heard(ctx) { // else what is held goes back to the queue soon
 		p.relieve()
 	}
 }

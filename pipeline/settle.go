@@ -122,6 +122,34 @@ func (p *Pipeline) withdrawLocked(f *fragment) {
 	}
 }
 
+// heard waits, when the hold is full, until somebody hears what is said of it or it is full no longer, and Handle blocks
+// meanwhile. Who decides next knows of what was handed back before only if its holder lives to say so, and it is away for
+// half a minute; what is held comes again within a lease, whoever dies. It reports whether anything may be handed back: not
+// when ctx is done, or everything is about to be given back.
+func (p *Pipeline) heard(ctx context.Context) bool {
+	for {
+		p.mu.Lock()
+		full, ending := p.fullLocked(), p.ending > 0
+		p.mu.Unlock()
+		if !full || p.cfg.Heard() {
+			return true
+		}
+		if ending || ctx.Err() != nil {
+			return false
+		}
+		select {
+		case <-time.After(unheardStep):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// unheardStep is how often a full hold asks whether somebody hears.
+const unheardStep = 100 * time.Millisecond
+
+// fullLocked reports whether the hold is above 80 % of its budget.
+func (p *Pipeline) fullLocked() bool { return p.bytes > p.cfg.MaxBytes/10*8 }
+
 // relieve hands the newest messages back to the queue while the hold is above 80 % of its budget, and keeps the oldest:
 // they are the ones whose traces will be decided first, which frees memory; a single message is kept however large it is. What waits for an export may go back as well:
 // with the backend away that is all there is, and its decision is remembered. Messages with a fragment in a running export
@@ -130,7 +158,7 @@ func (p *Pipeline) relieve() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var kept []*message
-	for p.bytes > p.cfg.MaxBytes/10*8 && p.newest.Len() > 0 {
+	for p.fullLocked() && p.newest.Len() > 0 {
 		m := heap.Pop(&p.newest).(*message)
 		switch {
 		case m.gone:
@@ -180,6 +208,8 @@ func (m *message) inExport() bool {
 func (p *Pipeline) Quiesce(ctx context.Context) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.ending++
+	defer func() { p.ending-- }()
 	return p.waitLocked(ctx, func() bool { return p.busy+p.burying+p.waitingLocked()+p.sending == 0 })
 }
 
@@ -205,6 +235,8 @@ func (p *Pipeline) waitLocked(ctx context.Context, done func() bool) bool {
 func (p *Pipeline) Surrender(ctx context.Context) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.ending++
+	defer func() { p.ending-- }()
 	p.waitLocked(ctx, func() bool { return p.busy == 0 })
 	p.endSession()
 	p.session, p.endSession = context.WithCancel(context.Background())

@@ -18,6 +18,8 @@ type sequencer interface {
 	Leave(ctx context.Context)
 	// Hold puts decisions off: messages are on their way again that were in a stream that broke.
 	Hold()
+	// Heard reports whether somebody who decides takes note of facts.
+	Heard() bool
 	Next(limit int) []buffer.Open
 	State() member.State
 }
@@ -38,6 +40,8 @@ func (a alone) Leave(ctx context.Context) {
 		_ = a.Drain(ctx) // whose error is that ctx has ended
 	}
 }
+
+func (a alone) Heard() bool { return true }
 
 func (a alone) State() member.State {
 	s := a.Solo.State()

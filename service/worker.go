@@ -89,7 +89,7 @@ func NewWorker(cfg Config, opts WorkerOptions) (*Worker, error) {
 	w.dead = opts.Client.Publisher(cfg.Queue.DeadLetters, queue.PublisherConfig{})
 	w.sequencer = w.newSequencer()
 	w.pipeline = pipeline.New(pipeline.Config{
-		Policies: cfg.Compiled, Exporter: exporter.All(w.exporters...), Sequencer: w.sequencer, Dead: w.dead, Log: opts.Log,
+		Policies: cfg.Compiled, Exporter: exporter.All(w.exporters...), Sequencer: w.sequencer, Dead: w.dead, Heard: w.sequencer.Heard, Log: opts.Log,
 		LogsKeep: pipeline.LogsKeep(cfg.Logs.Keep), MaxBytes: int64(cfg.Hold.MaxBytes), HandBack: cfg.Hold.HandBack,
 		History: cfg.Window.History, MaxInflated: int(cfg.Ingest.MaxInflated),
 	})

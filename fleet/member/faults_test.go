@@ -37,6 +37,7 @@ var scenarios = []scenario{
 	{name: "deploy", workers: []int{5}, faults: deploy},
 	{name: "pressure", workers: []int{2}, change: func(s *setup) { s.maxBytes = 100_000 }},
 	{name: "pressurekill", workers: []int{5}, change: func(s *setup) { s.maxBytes = 100_000 }, faults: killEach(30*time.Second, anybody)},
+	{name: "pressurekills", workers: []int{5}, change: func(s *setup) { s.maxBytes = 100_000 }, faults: killSome},
 	{name: "combo", workers: []int{5}, change: func(s *setup) { s.bad, s.coin, s.swap, s.twice = true, true, 0.3, 0.02 }, faults: combo},
 }
 
@@ -85,6 +86,23 @@ func killEach(every time.Duration, who func(*world) *worker) func(*world) {
 			}
 		})
 	}
+}
+
+// killSome kills the leader and, within seconds, before another leads, two more.
+func killSome(w *world) {
+	w.during(50*time.Second, func() {
+		for n := range 3 {
+			k := w.leader()
+			if n > 0 || k == nil {
+				k = anybody(w)
+			}
+			k.kill()
+			r := w.die("back", k.name)
+			time.Sleep(between(r, 0, 4*time.Second))
+			w.start(w.setup.old)
+			time.Sleep(between(r, 0, 4*time.Second))
+		}
+	})
 }
 
 func leaveEach(every time.Duration, who func(*world) *worker) func(*world) {

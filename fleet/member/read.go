@@ -30,6 +30,7 @@ type reading struct {
 	decided  time.Time    // publish time of the last entry that decided something, or of the first of all
 	term     order.Term
 	open     bool
+	heard    time.Time // when an entry that counts was last read
 }
 
 // read follows the log until ctx is done, from Replay back. After an anomaly it is read again from there, since what it says
@@ -197,9 +198,10 @@ func (m *Member) accept(a order.Accepted) {
 	defer m.mu.Unlock()
 	m.stats.Decisions += int64(len(decisions))
 	r := &m.reading
-	m.life.proof = time.Now()
+	r.heard = time.Now()
+	m.life.proof = r.heard
 	if r.caught && len(decisions) > 0 {
-		m.stats.Read.Add(m.life.proof.Sub(time.UnixMilli(a.Publish)), int64(len(decisions)))
+		m.stats.Read.Add(r.heard.Sub(time.UnixMilli(a.Publish)), int64(len(decisions)))
 	}
 	r.e = max(r.e, buffer.Stamp(e.E))
 	r.away.learn(time.Duration(min(e.Body.Away, math.MaxInt32))*time.Millisecond, time.UnixMilli(a.Publish))

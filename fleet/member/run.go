@@ -198,6 +198,18 @@ func (m *Member) Send(_ context.Context, f fleet.Facts) error {
 	return nil
 }
 
+// Heard reports whether a leader hears what this member says: it was read of a moment ago, and all that was held when its term
+// began is said. Where nobody leads for longer than it takes to change leaders there is nothing to wait for.
+func (m *Member) Heard() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	silence := time.Since(m.reading.heard)
+	return silence > longestLeaderless || silence < 4*beat && m.sender.settled()
+}
+
+// longestLeaderless is far above the 12 to 17 s that a change of leaders takes.
+const longestLeaderless = time.Minute
+
 // Hold says that messages may be on their way again, since a stream broke: this worker's event time stands still until they
 // must be back.
 func (m *Member) Hold() { m.sender.hold(time.Now()) }

@@ -149,6 +149,13 @@ func (s *sender) silent() bool {
 	return s.out == 0 && !due && !s.telling
 }
 
+// settled reports whether the stream that is wanted has begun and all that was held then is said.
+func (s *sender) settled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.active && s.want == nil && !s.telling
+}
+
 // due is how long nothing is to be published.
 func (s *sender) due(now time.Time) time.Duration {
 	s.mu.Lock()

@@ -62,8 +62,8 @@ type batchName struct {
 	stream, seq uint64
 }
 
-// told is when a worker made the first batch of a stream with an event time, and the last, that a leader has taken without a
-// hole: what the worker had in between, the leader knows.
+// told is when a worker made the first batch of a stream, and the last, that a leader has taken without a hole: what the worker
+// had in between, the leader knows. The first is zero until a batch has an event time: until all is said that was held then.
 type told struct{ first, last time.Time }
 
 // flow is what a leader has taken from a worker.
@@ -319,8 +319,8 @@ func (j *judge) took(k *worker, data []byte) {
 		f.newest = newest
 		t := &f.told[len(f.told)-1]
 		t.last = later(t.last, j.built[batchName{worker, f.stream, f.next}])
-		if t.first.IsZero() && f.newest > 0 { // before, it has not said all that it held
-			t.first = t.last
+		if t.first.IsZero() && f.newest > 0 { // before, it has not said all that it held when it began
+			t.first = j.built[batchName{worker, f.stream, 0}]
 		}
 		f.next++
 	}

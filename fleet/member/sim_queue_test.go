@@ -122,6 +122,7 @@ func (s *subscription) arrive(d *delivery) {
 		s.offer(d.m)
 	case p.stops:
 		s.giveBack(d, 0)
+		s.lease(d) // it may die before it has said so
 	default:
 		p.queue = append(p.queue, d)
 		p.poke()

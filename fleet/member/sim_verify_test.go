@@ -136,7 +136,7 @@ func (w *world) verifyTrace(t *traceRun, r *result) {
 		j.fault("trace %d is decided at %s, whose deadline is %d ms after the watermark that its members' batches allow (%.4x/%d, %s)",
 			t.number, v.at.Sub(w.begin), deadline-int64(v.reached)+slack.Milliseconds(), v.term, v.seq, v.slowest)
 	}
-	if !known && w.setup.maxBytes == 0 { // under pressure a message is given back for a while, and may be known to nobody
+	if !known { // under pressure a message is given back for a while, and may be known to nobody
 		r.partial++
 		if r.partial < 4 {
 			w.tell(t, v, deadline)

@@ -64,7 +64,7 @@ func (w *world) start(set *sampler.Policies) *worker {
 		Tick: func(ctx context.Context) error { return w.tick(ctx, k) },
 	})
 	k.p = pipeline.New(pipeline.Config{
-		Policies: set, Exporter: (*exporterOf)(k), Sequencer: k.m, Dead: deadTopic{w}, Log: w.logger(k.name), MaxBytes: w.setup.maxBytes,
+		Policies: set, Exporter: (*exporterOf)(k), Sequencer: k.m, Dead: deadTopic{w}, Heard: k.m.Heard, Log: w.logger(k.name), MaxBytes: w.setup.maxBytes,
 	})
 	id := k.m.Name()
 	w.mu.Lock()
