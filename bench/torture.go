@@ -22,7 +22,6 @@ type tortureOptions struct {
 	seed            uint64
 	length          time.Duration // of the load of a round
 	emulator        bool
-	deadly          bool // kill workers whose holds are too small, too
 	keepDir         bool
 }
 
@@ -39,7 +38,6 @@ func torture(ctx context.Context, args []string) error {
 	f.Uint64Var(&o.seed, "seed", 1, "of the faults and the load")
 	f.DurationVar(&o.length, "length", 20*time.Second, "of the load of a round, at least 5s")
 	f.BoolVar(&o.emulator, "emulator", false, "Google's Pub/Sub emulator instead of the embedded broker")
-	f.BoolVar(&o.deadly, "deadly", false, "kill workers in rounds whose holds are too small, too (every fifth, from 3 on): a few traces may be decided without a part")
 	f.BoolVar(&o.keepDir, "keep", false, "keep the directory with binaries, logs and journals, and print it")
 	if err := parse(f, args); err != nil {
 		return err
@@ -123,7 +121,7 @@ type plan struct {
 	logs     bool
 	grpc     bool // apps and export
 	gzip     bool
-	pressure bool // a hold too small for the window, so that messages are handed back; then no worker is killed: see deadly
+	pressure bool // a hold too small for the window, so that messages are handed back
 	outage   bool // the sink is away for a minute
 }
 
