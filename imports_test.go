@@ -27,7 +27,7 @@ var allowed = map[string][]string{
 	"fleet/member": {"buffer", "fleet", "fleet/facts", "fleet/order", "otlp", "sampler"},
 	"exporter":     {"otlp"},
 	"receiver":     {"otlp"},
-	"pipeline":     {"buffer", "exporter", "fleet", "otlp", "sampler"},
+	"pipeline":     {"buffer", "exporter", "fleet", "otlp", "sampler", "tracestate"},
 	"console":      {"otlp"},
 	"service":      {"buffer", "console", "exporter", "fleet", "fleet/member", "fleet/order", "otlp", "pipeline", "queue", "receiver", "sampler", "strictyaml"},
 	"probe":        {"fleet/order", "queue", "queue/queuetest"}, // the suite is what a probe runs

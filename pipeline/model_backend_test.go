@@ -177,6 +177,9 @@ func (l *life) acceptPartLocked(b *exporter.Batch, part exporter.Part) {
 		if why := l.mayLeaveLocked(x, kept); why != "" {
 			j.fault("%+v exported: %s", x, why)
 		}
+		if want := x.counted(l.thresholds[part.Trace]); !x.log && !hasState(body, want) {
+			j.fault("%+v exported with the states %q, want %q: %q", x, states(body), want, body)
+		}
 		if keep := l.verdicts[part.Trace]; part.Kept != keep && x.trace != 0 && !(x.log && l.orphans[part.Trace]) {
 			j.fault("part of trace %s says kept: %v", part.Trace, part.Kept)
 		}
@@ -184,6 +187,17 @@ func (l *life) acceptPartLocked(b *exporter.Batch, part exporter.Part) {
 	if err != nil || n != part.Items || n == 0 {
 		j.fault("part of trace %s has %d items, says %d: %v", part.Trace, n, part.Items, err)
 	}
+}
+
+// hasState reports whether a span has the tracestate and no other; "" is none.
+func hasState(body []byte, want string) bool {
+	got := states(body)
+	return want == "" && len(got) == 0 || len(got) == 1 && got[0] == want
+}
+
+func states(body []byte) []string {
+	_, all := takeState(body)
+	return all
 }
 
 // plainKey is the key of an exported item without the attribute that says whether a record's trace was kept, and its value.
@@ -251,6 +265,8 @@ func (w *world) judgeLetterLocked(l *life, data []byte, attrs map[string]string)
 		x, known := j.items[key]
 		invalid := x.trace == 0 && !x.log
 		switch {
+		case known && !x.log && !hasState(body, x.state()):
+			j.fault("dead letter of %+v with the states %q", x, states(body))
 		case !known, reason != ReasonInvalidID && reason != ReasonRejected, (reason == ReasonInvalidID) != invalid:
 			j.fault("dead letter of %+v, reason %s: %q", x, reason, body)
 		case reason == ReasonRejected && !j.refused[x.traceID()]:

@@ -100,6 +100,7 @@ type life struct {
 	peak              int64
 	open              map[*modelReceipt]bool
 	verdicts, orphans map[otlp.TraceID]bool
+	thresholds        map[otlp.TraceID]uint64
 	told              map[otlp.TraceID][]told
 }
 
@@ -127,7 +128,7 @@ func (w *world) slotLocked(t time.Time) time.Time {
 // begin starts a worker.
 func (w *world) begin() {
 	time.Sleep(time.Until(time.Now().Truncate(10 * time.Millisecond).Add(10 * time.Millisecond)))
-	l := &life{w: w, done: make(chan struct{}), open: map[*modelReceipt]bool{}, verdicts: map[otlp.TraceID]bool{}, orphans: map[otlp.TraceID]bool{}, told: map[otlp.TraceID][]told{}}
+	l := &life{w: w, done: make(chan struct{}), open: map[*modelReceipt]bool{}, verdicts: map[otlp.TraceID]bool{}, orphans: map[otlp.TraceID]bool{}, thresholds: map[otlp.TraceID]uint64{}, told: map[otlp.TraceID][]told{}}
 	l.account.out, l.account.first = map[uint64]bool{}, map[uint64]*payload{}
 	var deciding context.Context
 	l.ctx, l.end = context.WithCancel(context.Background())

@@ -148,7 +148,7 @@ func (l *life) judgeDecisionLocked(d fleet.Decision) {
 		l.orphans[d.Trace] = true
 		return
 	}
-	l.verdicts[d.Trace] = d.Keep
+	l.verdicts[d.Trace], l.thresholds[d.Trace] = d.Keep, d.Threshold
 }
 
 // allows is the window and the policies in a few lines: whether the facts say what the decision says.
@@ -186,7 +186,7 @@ func (w *world) repeatDecisions(rng *rand.Rand) {
 	var again []fleet.Decision
 	w.mu.Lock()
 	for _, id := range slices.SortedFunc(maps.Keys(w.life.verdicts), func(a, b otlp.TraceID) int { return bytes.Compare(a[:], b[:]) }) {
-		d := sampler.Decision{Keep: w.life.verdicts[id] != (rng.IntN(2) == 0), Policy: "another"}
+		d := sampler.Decision{Keep: w.life.verdicts[id] != (rng.IntN(2) == 0), Policy: "another", Threshold: 1 + rng.Uint64N(1<<56)}
 		again = append(again, fleet.Decision{Trace: id, Decision: d})
 	}
 	w.mu.Unlock()

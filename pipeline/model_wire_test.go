@@ -3,6 +3,7 @@ package pipeline
 import (
 	"bytes"
 	"fmt"
+	"strings"
 
 	"github.com/cespare/xxhash/v2"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -61,6 +62,9 @@ func (x item) body() (b []byte) {
 		b = field(1, trace[:])
 	}
 	b = append(b, field(2, span)...)
+	if state := x.state(); state != "" {
+		b = append(b, field(3, []byte(state))...)
+	}
 	if !x.root {
 		b = append(b, field(4, []byte{1, 2, 3, 4, 5, 6, 7, 8})...)
 	}
@@ -71,13 +75,66 @@ func (x item) body() (b []byte) {
 	return b
 }
 
-// key identifies an item by everything that is sent of it.
+// state is the tracestate of a span as it is published. The randomness in it is that of the trace id.
+func (x item) state() string {
+	return []string{"", "", "congo=t61,ot=" + x.randomness(), "congo=t61,ot=th:c;x:y"}[x.id%4]
+}
+
+func (x item) randomness() string {
+	id := x.traceID().String()
+	if x.trace != luckyTrace {
+		return "rv:00000000000000"
+	}
+	return "rv:" + id[len(id)-14:]
+}
+
+// counted is the tracestate of a span that was kept with a threshold.
+func (x item) counted(threshold uint64) string {
+	th := "ot=th:0"
+	if threshold > 0 {
+		th = "ot=th:" + strings.TrimRight(fmt.Sprintf("%014x", threshold), "0")
+	}
+	switch x.id % 4 {
+	case 2:
+		return th + ";" + x.randomness() + ",congo=t61"
+	case 3:
+		if threshold > 0xc<<52 {
+			return th + ";x:y,congo=t61"
+		}
+		return x.state()
+	}
+	return th
+}
+
+// takeState cuts the tracestates out of a span.
+func takeState(body []byte) (plain []byte, states []string) {
+	for len(body) > 0 {
+		num, _, value := protowire.ConsumeField(body)
+		if value < 0 {
+			return append(plain, body...), states
+		}
+		if num == 3 {
+			_, _, tag := protowire.ConsumeTag(body)
+			state, _ := protowire.ConsumeBytes(body[tag:])
+			states = append(states, string(state))
+		} else {
+			plain = append(plain, body[:value]...)
+		}
+		body = body[value:]
+	}
+	return plain, states
+}
+
+// key identifies an item by everything that is sent of it, but for its tracestate.
 func (x item) key() uint64 {
 	resource, scope := x.home()
 	return keyOf(x.signal(), resource, scope, x.body())
 }
 
 func keyOf(s otlp.Signal, resource, scope, body []byte) uint64 {
+	if s == otlp.Traces {
+		body, _ = takeState(body)
+	}
 	return xxhash.Sum64(bytes.Join([][]byte{{byte(s)}, resource, scope, body}, []byte{0}))
 }
 

@@ -94,7 +94,7 @@ func (p *Pipeline) takeLocked(box *outbox, size int) []departure {
 		}
 		for _, f := range d.fragments {
 			f.state = sending
-			size -= f.index.SizeEncoded(f.first, 0)
+			size -= f.index.SizeEncoded(f.first, mostAdded)
 		}
 		batch = append(batch, d)
 	}

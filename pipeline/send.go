@@ -8,6 +8,7 @@ import (
 
 	"tailweir/exporter"
 	"tailweir/otlp"
+	"tailweir/tracestate"
 )
 
 // AttrKept is the attribute that an exported log record with a trace id carries: whether its trace was kept.
@@ -103,7 +104,7 @@ func (p *Pipeline) export(ctx context.Context, signal otlp.Signal, batch []depar
 	if len(batch) == 0 {
 		return nil
 	}
-	err := p.cfg.Exporter.Export(ctx, encode(signal, batch))
+	err := p.cfg.Exporter.Export(ctx, encode(signal, batch, true))
 	var permanent *exporter.PermanentError
 	var partial *exporter.PartialError
 	if errors.As(err, &partial) {
@@ -172,7 +173,7 @@ func firstInvalid(batch []departure) int {
 // discard dead-letters one departure, re-encoded with nothing but its own items.
 func (p *Pipeline) discard(ctx context.Context, signal otlp.Signal, d departure, reason string, cause error) []departure {
 	attrs := map[string]string{otlp.AttrType: signal.EventType(), otlp.AttrContentType: otlp.ContentTypeProtobuf}
-	b := encode(signal, []departure{d})
+	b := encode(signal, []departure{d}, false)
 	letters, err := letters(signal, b.Payload)
 	if err != nil {
 		p.cfg.Log.Error("cutting a dead letter, which is tried again", "trace", d.trace.String(), "error", err)
@@ -209,31 +210,39 @@ func (p *Pipeline) finish(batch []departure, o Outcome) {
 	}
 }
 
-// encode builds the request for departures: bytes as they came, a part for each departure.
-func encode(signal otlp.Signal, batch []departure) *exporter.Batch {
+// mostAdded is by how many bytes encode can make an item larger: a trace_state of its own with a threshold; AttrKept takes less.
+const mostAdded = tracestate.MaxGrowth + 2
+
+// encode builds the request for departures: bytes as they came, a part for each departure. With counted set, spans say in
+// their tracestate for how many each stands; a dead letter does not, since nobody kept it.
+func encode(signal otlp.Signal, batch []departure, counted bool) *exporter.Batch {
 	b := &exporter.Batch{Signal: signal, Parts: make([]exporter.Part, 0, len(batch))}
 	size := 0
 	for i := range batch {
 		for _, f := range batch[i].fragments {
-			size += f.index.SizeEncoded(f.first, 64)
+			size += f.index.SizeEncoded(f.first, mostAdded)
 		}
 	}
 	b.Payload = make([]byte, 0, size)
 	var unique otlp.Unique
+	var edit otlp.Edit
 	for i := range batch {
 		d := &batch[i]
 		part := exporter.Part{Trace: d.trace, Kept: d.decision.Keep && !d.orphan, Policy: d.policy(), Reason: d.reason, Off: len(b.Payload)}
-		var suffix []byte
-		if signal == otlp.Logs && !d.trace.IsZero() && !d.orphan {
-			suffix = otlp.BoolAttributeField(otlp.Logs, AttrKept, d.decision.Keep)
+		edit.Suffix, edit.State = nil, nil
+		switch {
+		case signal == otlp.Logs && !d.trace.IsZero() && !d.orphan:
+			edit.Suffix = otlp.BoolAttributeField(otlp.Logs, AttrKept, d.decision.Keep)
+		case signal == otlp.Traces && counted:
+			edit.State = func(dst, old []byte) []byte { return tracestate.Append(dst, old, d.decision.Threshold) }
 		}
 		unique.Reset()
 		for _, f := range d.fragments {
 			items := int(f.count.Logs)
 			if signal == otlp.Traces {
-				b.Payload, items = unique.AppendGroup(b.Payload, f.index, f.first, nil)
+				b.Payload, items = unique.AppendGroup(b.Payload, f.index, f.first, &edit)
 			} else { // two records with the same bytes may be two events: they have no id of their own
-				b.Payload = f.index.AppendGroup(b.Payload, f.first, &otlp.Edit{Suffix: suffix})
+				b.Payload = f.index.AppendGroup(b.Payload, f.first, &edit)
 			}
 			part.Items += items
 		}
