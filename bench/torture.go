@@ -155,7 +155,7 @@ type tally struct {
 	rounds, workers                                int
 	acked, kept, lost, split, invented, duplicates int
 	redelivered, retries, poisons                  int
-	unexpected, contradicted, altered, lostRecords int
+	unexpected, contradicted, altered, uncounted, lostRecords int
 	fleet                                          stats
 	faults                                         map[string]int
 }
@@ -173,6 +173,7 @@ func (t *tally) add(r *round) {
 	t.retries += r.load.Retries
 	t.unexpected += p.Unexpected
 	t.altered += p.Altered
+	t.uncounted += p.Uncounted
 	t.lostRecords += p.LostRecords
 	t.contradicted += p.Contradicted
 	t.poisons += len(r.poison)
@@ -197,14 +198,14 @@ func (t *tally) notes() []string {
 		fmt.Sprintf("faults: %v", t.faults),
 		fmt.Sprintf("fleet: %d terms, %d stepped down, %d fences, anomalies of the log %v", t.fleet.Fleet.Terms, t.fleet.Fleet.SteppedDown, t.fleet.Fleet.Fences, t.fleet.Fleet.Anomalies),
 		fmt.Sprintf("load: %d payloads were sent again; %d poisoned payloads, all dead-lettered unless said above", t.retries, t.poisons),
-		fmt.Sprintf("also: %d unexpected, %d contradicted by their log records, %d altered, %d log records lost", t.unexpected, t.contradicted, t.altered, t.lostRecords),
+		fmt.Sprintf("also: %d unexpected, %d contradicted by their log records, %d altered, %d without a true threshold, %d log records lost", t.unexpected, t.contradicted, t.altered, t.uncounted, t.lostRecords),
 	}
 }
 
 // verdict is an error unless the run proves something, and that nothing was lost.
 func (t *tally) verdict() error {
 	switch {
-	case t.lost+t.split+t.invented+t.unexpected+t.contradicted+t.altered+t.lostRecords > 0:
+	case t.lost+t.split+t.invented+t.unexpected+t.contradicted+t.altered+t.uncounted+t.lostRecords > 0:
 		return errIncomplete
 	case t.redelivered == 0 || t.retries == 0:
 		return fmt.Errorf("%d redeliveries and %d retries: without any the run proves nothing", t.redelivered, t.retries)

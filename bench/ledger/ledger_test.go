@@ -105,7 +105,7 @@ func wireSpan(id Identity, i int) []byte {
 func deliver(s *Seen, id Identity, from, to int, logs bool) {
 	trace := id.TraceID()
 	for i := from; i < to; i++ {
-		s.AddSpan(trace[:], wireSpan(id, i), wireSpan(id, i))
+		s.AddSpan(trace[:], wireSpan(id, i), wireSpan(id, i), true)
 		if logs && HasRecord(id.High(), i) {
 			s.AddRecord(trace[:], wireSpan(id, i), nil)
 		}
@@ -141,7 +141,7 @@ func TestProve(t *testing.T) {
 			want: func(p *Proof) { p.DuplicateSpans = 2 }},
 		{name: "altered", alter: func(seen *Seen, _ *Sent) {
 			trace := keep.TraceID()
-			seen.AddSpan(trace[:], wireSpan(keep, 0), []byte("other bytes"))
+			seen.AddSpan(trace[:], wireSpan(keep, 0), []byte("other bytes"), true)
 		}, want: func(p *Proof) { p.DuplicateSpans, p.Altered = 1, 1 }},
 		{name: "a part of one that had to be dropped", alter: func(seen *Seen, _ *Sent) { deliver(seen, drop, 0, 1, false) },
 			want: func(p *Proof) { p.Unexpected, p.Split = 1, 1 }},
@@ -153,7 +153,11 @@ func TestProve(t *testing.T) {
 			want: func(p *Proof) { p.Contradicted = 1 }},
 		{name: "unexpected", alter: func(seen *Seen, _ *Sent) { deliver(seen, drop, 0, drop.Spans, false) },
 			want: func(p *Proof) { p.Unexpected = 1 }},
-		{name: "invented", alter: func(seen *Seen, _ *Sent) { seen.AddSpan(make([]byte, 16), make([]byte, 8), nil) },
+		{name: "uncounted", alter: func(seen *Seen, _ *Sent) {
+			trace := keep.TraceID()
+			seen.AddSpan(trace[:], wireSpan(keep, 0), wireSpan(keep, 0), false)
+		}, want: func(p *Proof) { p.DuplicateSpans, p.Uncounted = 1, 1 }},
+		{name: "invented", alter: func(seen *Seen, _ *Sent) { seen.AddSpan(make([]byte, 16), make([]byte, 8), nil, true) },
 			want: func(p *Proof) { p.Invented = 1 }},
 		{name: "other run", alter: func(seen *Seen, _ *Sent) { deliver(seen, Identity{Run: 2, Spans: 3}, 0, 3, false) },
 			want: func(p *Proof) { p.Invented = 3 }},

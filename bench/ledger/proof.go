@@ -38,6 +38,8 @@ type Proof struct {
 
 	Invented int `json:"invented"` // items with ids that the load did not make
 	Altered  int `json:"altered"`  // spans that arrived again with other bytes
+	// Uncounted are spans that came without a threshold in their tracestate, as from other samplers, or with one that excludes their trace.
+	Uncounted int `json:"uncounted"`
 
 	LostRecords int `json:"lost_records"` // log records that had to arrive, but did not
 
@@ -77,7 +79,7 @@ func (p Proof) String() string {
 		n    int
 		what string
 	}{
-		{p.Contradicted, "traces contradicted by their log records"}, {p.Altered, "spans altered"}, {p.KeptRecords, "kept log records"}, {p.LostRecords, "lost log records"}, {p.DuplicateRecords, "duplicate log records"},
+		{p.Contradicted, "traces contradicted by their log records"}, {p.Altered, "spans altered"}, {p.Uncounted, "spans without a true threshold"}, {p.KeptRecords, "kept log records"}, {p.LostRecords, "lost log records"}, {p.DuplicateRecords, "duplicate log records"},
 		{p.Excluded, "traces not acknowledged"}, {p.Late, "traces late"}, {p.Borderline, "traces borderline"},
 	} {
 		if extra.n != 0 {
@@ -95,7 +97,7 @@ func (s *Seen) Prove(sent Sent, expect Expect) Proof {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := Proof{
-		Acked: sent.Acked, Traces: int(sent.Traces), Invented: s.counts.Invented, Altered: s.counts.Altered,
+		Acked: sent.Acked, Traces: int(sent.Traces), Invented: s.counts.Invented, Altered: s.counts.Altered, Uncounted: s.counts.Uncounted,
 		DuplicateSpans: s.counts.DuplicateSpans, DuplicateRecords: s.counts.DuplicateRecords,
 		KeptSpans: s.counts.Spans, KeptRecords: s.counts.Records,
 	}

@@ -40,13 +40,22 @@ type Counts struct {
 	Records          int `json:"records"`           // log records, without duplicates
 	DuplicateRecords int `json:"duplicate_records"` // a record that was here before
 	Altered          int `json:"altered"`           // spans that came again with other bytes
+	Uncounted        int `json:"uncounted"`         // spans without a threshold, or with one that excludes their trace
 	Invented         int `json:"invented"`          // items with ids that no load made, or of another run
 	Complete         int `json:"complete"`          // traces with every span
 	Split            int `json:"split"`             // traces with some of their spans
 }
 
-// AddSpan notes a span by its ids as they are on the wire; item is its whole message.
-func (s *Seen) AddSpan(trace, span, item []byte) { s.add(trace, span, xxhash.Sum64(item), false, nil) }
+// AddSpan notes a span by its ids as they are on the wire; item is its whole message, but for the threshold that a sampler
+// gave it, and counted says that this was there and can be.
+func (s *Seen) AddSpan(trace, span, item []byte, counted bool) {
+	s.add(trace, span, xxhash.Sum64(item), false, nil)
+	if !counted {
+		s.mu.Lock()
+		s.counts.Uncounted++
+		s.mu.Unlock()
+	}
+}
 
 // AddRecord notes a log record, whose identity is that of the span it belongs to, and what it says of its trace: that it was
 // kept, or dropped, or nothing (nil).

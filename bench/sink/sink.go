@@ -50,7 +50,10 @@ func (s *Sink) Handler() http.Handler {
 
 // add notes what is in a request, and confirms it only when it will survive the death of this process.
 func (s *Sink) add(kind byte, request []byte) error {
-	fields, note := spanFields, s.Seen.AddSpan
+	fields, note := spanFields, func(trace, span, item []byte) {
+		plain, counted := uncounted(trace, item)
+		s.Seen.AddSpan(trace, span, plain, counted)
+	}
 	if kind == kindLogs {
 		fields = recordFields
 		note = func(trace, span, item []byte) { s.Seen.AddRecord(trace, span, kept(item)) }
