@@ -14,8 +14,10 @@ const (
 
 	// worthwhile is the size from which a batch does not wait for more facts: Pub/Sub bills a request as 1 kB at least.
 	worthwhile = 1 << 10
-	soon       = 250 * time.Millisecond // after the first fact, if worthwhile: a request costs a worker more than its facts
-	beat       = 500 * time.Millisecond // after the batch before, in any case
+	// soon is how long after the first fact a batch goes out, if worthwhile: a request costs a worker more than its facts.
+	soon = 250 * time.Millisecond
+	beat = 500 * time.Millisecond // after the batch before, in any case
+	each = soon / 4               // of soon for each member: from four to eight of them the fleet sends no more batches
 
 	mostHeader = 128
 	// mostFragments of a message go together, 90 B each at most; a larger message is said in parts, which the window takes
@@ -27,9 +29,10 @@ const (
 // It holds the encoded facts that Next has not yet given out, about 30 B a fragment; the caller bounds them by bounding
 // what it holds.
 type Outbox struct {
-	head   Batch     // of the stream; Seq is the next number, Newest what the last complete batch said
-	open   part      // gathers
-	full   []part    // cut off because of their size, in order
+	head   Batch  // of the stream; Seq is the next number, Newest what the last complete batch said
+	open   part   // gathers
+	full   []part // cut off because of their size, in order
+	soon   time.Duration
 	since  time.Time // when open's first fact came
 	last   time.Time // when the last batch was given out
 	active bool      // a stream has begun, and not ended with a bye
@@ -54,8 +57,11 @@ func (p part) with(f *fleet.Facts) part {
 
 // NewOutbox returns the Outbox of a worker. It sends nothing before the first Restart.
 func NewOutbox(fleet uint64, worker [16]byte) *Outbox {
-	return &Outbox{head: Batch{Fleet: fleet, Worker: worker}}
+	return &Outbox{head: Batch{Fleet: fleet, Worker: worker}, soon: soon}
 }
+
+// Members says how many send facts: the more they are, the longer each gathers, half a second at most.
+func (o *Outbox) Members(n int) { o.soon = min(max(soon, time.Duration(n)*each), beat) }
 
 // Restart begins a new stream at now: for a new claim, a new epoch, when the members lack this worker or list an older
 // stream of it, and when a batch could not be published. held yields the facts of everything that is held and undecided,
@@ -120,7 +126,7 @@ func (o *Outbox) Due() (at time.Time, ok bool) {
 		return time.Time{}, true
 	}
 	at = o.last.Add(beat)
-	if early := o.since.Add(soon); len(o.open.body) >= worthwhile && early.Before(at) {
+	if early := o.since.Add(o.soon); len(o.open.body) >= worthwhile && early.Before(at) {
 		at = early
 	}
 	return at, true

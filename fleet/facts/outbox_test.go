@@ -60,16 +60,20 @@ func TestDue(t *testing.T) {
 		name string
 		adds []add
 		want int // ms after noon
+		of   int // members
 	}{
-		{"a beat without facts", nil, 500},
-		{"few facts wait for the beat", []add{{10, 1}, {20, 1}}, 500},
-		{"enough facts go soon after the first", []add{{10, 1}, {90, 50}}, 260},
-		{"enough facts at once", []add{{10, 50}}, 260},
-		{"enough facts just before the beat", []add{{450, 50}}, 500},
-		{"few facts became enough late", []add{{10, 1}, {300, 50}}, 260},
+		{"a beat without facts", nil, 500, 1},
+		{"few facts wait for the beat", []add{{10, 1}, {20, 1}}, 500, 1},
+		{"enough facts go soon after the first", []add{{10, 1}, {90, 50}}, 260, 1},
+		{"enough facts at once", []add{{10, 50}}, 260, 0},
+		{"enough facts just before the beat", []add{{450, 50}}, 500, 1},
+		{"few facts became enough late", []add{{10, 1}, {300, 50}}, 260, 4},
+		{"among six members", []add{{10, 50}}, 385, 6},
+		{"among many", []add{{10, 50}}, 500, 100},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			o := started(t)
+			o.Members(tc.of)
 			for i, a := range tc.adds {
 				o.Add(noon.Add(time.Duration(a.after)*time.Millisecond), message(uint64(i+1), 1000, a.fragments))
 			}

@@ -49,7 +49,7 @@ type seat struct {
 }
 
 const (
-	decideEvery = 200 * time.Millisecond // every worker wakes up for each entry, and exports what it says
+	decideEvery = 200 * time.Millisecond // every worker wakes up for each entry, and exports what it says; see pace
 	perEntry    = 10_000                 // decisions: 250 kB at most
 	mostWaiting = 20 * perEntry          // decisions to be said: the log is slower than the facts, which stay on their topic
 	listEvery   = 2 * time.Second        // members are said, changed or not
@@ -173,13 +173,19 @@ func (m *Member) leadOn(ctx context.Context, now time.Time) {
 	}
 }
 
+// pace is how far apart decisions are said. From four to eight workers the wake-ups of all of them together stay the same;
+// beyond they grow with the fleet, or decisions would be late: 0.4 s is little beside the seconds that a trace waits for its parts.
+func (l *lead) pace() time.Duration {
+	return min(max(decideEvery, time.Duration(len(l.seats))*decideEvery/4), 2*decideEvery)
+}
+
 // body is the next entry's, and whether it is due.
 func (m *Member) body(now time.Time) (b order.Body, due bool) {
 	l := m.lead
 	if p := m.nextPolicy(); p != nil {
 		return order.Body{Policy: p}, true
 	}
-	if l.change == 0 && now.Sub(l.last) >= decideEvery {
+	if l.change == 0 && now.Sub(l.last) >= l.pace() {
 		if mark, known := l.watermark(m.cfg.Slack); known && m.waited(now) && l.hears(now) && l.seq.Waiting() < perEntry {
 			l.seq.Advance(mark)
 		}

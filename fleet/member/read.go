@@ -230,6 +230,7 @@ func (m *Member) accept(a order.Accepted) {
 func (m *Member) list(members []order.Member) {
 	i := slices.IndexFunc(members, func(x order.Member) bool { return x.Worker == m.name })
 	m.reading.listed = i >= 0
+	m.sender.among(len(members))
 	stream, begun := m.sender.stream()
 	if i >= 0 && members[i].Stream >= stream || time.Since(begun) < rejoinAfter {
 		return

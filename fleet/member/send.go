@@ -84,6 +84,13 @@ func (s *sender) add(f fleet.Facts) {
 	}
 }
 
+// among says how many members there are.
+func (s *sender) among(members int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outbox.Members(members)
+}
+
 // restart wants a new stream for the term of a claim, in which all that is held is said again.
 func (s *sender) restart(claim order.ID, p policy) {
 	s.mu.Lock()
