@@ -4,9 +4,10 @@ import "math/bits"
 
 // SizeCollected returns the size in bytes that the collector's tail_sampling processor measures of the group's spans, which
 // bytes_limiting pays for: a resource group for each of the payload's, in it a scope group for each of its, without schema
-// URLs, all written anew by pdata v1.70. It sums over payloads. It is exact for what has each singular field once, as all
+// URLs, all written anew by pdata v1.70. Bare leaves away the tags and lengths in front of the resource groups: that is what
+// maximum_trace_size_bytes bounds. It sums over payloads. It is exact for what has each singular field once, as all
 // encoders write, and ignores the deprecated field 1000's difference. It walks all bytes of the group: ask when needed.
-func (p *Payload) SizeCollected(g Group) (n int) {
+func (p *Payload) SizeCollected(g Group, bare bool) (n int) {
 	for i := g.First; i >= 0; {
 		r := p.resourceOf(i)
 		size := p.writtenHeader(&p.resources[r], resource)
@@ -18,7 +19,10 @@ func (p *Payload) SizeCollected(g Group) (n int) {
 			}
 			size += fieldSize(inner)
 		}
-		n += fieldSize(size)
+		if !bare {
+			size = fieldSize(size)
+		}
+		n += size
 	}
 	return n
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // collectedSize is what SizeCollected is, by pdata: what a collector holds of a trace of the request.
-func collectedSize(t *testing.T, b []byte, trace TraceID) int {
+func collectedSize(t *testing.T, b []byte, trace TraceID) (size, bare int) {
 	t.Helper()
 	td, err := (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(b)
 	if err != nil {
@@ -35,15 +35,22 @@ func collectedSize(t *testing.T, b []byte, trace TraceID) int {
 			group.MoveTo(held.ResourceSpans().AppendEmpty())
 		}
 	}
-	return (&ptrace.ProtoMarshaler{}).TracesSize(held)
+	for _, rs := range held.ResourceSpans().All() {
+		bare += (&ptrace.ProtoMarshaler{}).ResourceSpansSize(rs)
+	}
+	return (&ptrace.ProtoMarshaler{}).TracesSize(held), bare
 }
 
 func checkCollected(t *testing.T, b []byte) {
 	t.Helper()
 	p := scanned(t, Traces, b)
 	for _, g := range p.Groups() {
-		if got, want := p.SizeCollected(g), collectedSize(t, b, g.Trace); got != want {
-			t.Fatalf("trace %s of %x: %d bytes, want %d", g.Trace, b, got, want)
+		size, bare := collectedSize(t, b, g.Trace)
+		if got := p.SizeCollected(g, false); got != size {
+			t.Fatalf("trace %s of %x: %d bytes, want %d", g.Trace, b, got, size)
+		}
+		if got := p.SizeCollected(g, true); got != bare {
+			t.Fatalf("trace %s of %x: %d bytes bare, want %d", g.Trace, b, got, bare)
 		}
 	}
 }
@@ -201,7 +208,7 @@ func BenchmarkSizeCollected(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			for _, g := range p.Groups() {
-				p.SizeCollected(g)
+				p.SizeCollected(g, false)
 			}
 		}
 		perSpan(b, payload)

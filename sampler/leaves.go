@@ -33,8 +33,17 @@ type leaves struct {
 	ottl    []ottlTest
 
 	loose bool // values are read as the collector reads them; see attributeTest
-	sized bool // Facts.Bytes is the size that the collector gives a trace
+	sized sizing
 }
+
+// sizing is what Facts.Bytes counts.
+type sizing uint8
+
+const (
+	asSent    sizing = iota // the spans as they came
+	collected               // what the collector pays for a trace in bytes_limiting
+	bare                    // what it bounds by maximum_trace_size_bytes: 2 to 6 B less for each resource of a payload
+)
 
 // keyTests is the conditions on one attribute key: it is looked up once per span for all of them.
 type keyTests struct {

@@ -79,7 +79,9 @@ func (c *compiler) bytesLimiting(n *yaml.Node, path string) condition {
 		Burst *int64 `yaml:"burst_capacity"`
 	}
 	return c.limiter(n, path, &s, func() *limit {
-		c.set.leaves.sized = c.strict
+		if c.strict {
+			c.set.leaves.sized = collected
+		}
 		return c.newLimit(path, byteCount, "bytes_per_second", s.Bytes, s.Burst, mostBytes)
 	})
 }

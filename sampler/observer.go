@@ -93,8 +93,8 @@ func (o *Observer) Fold(g otlp.Group) Facts {
 		return Facts{Logs: uint32(g.Items)}
 	}
 	f := Facts{Spans: uint32(g.Items), Bytes: uint64(g.Bytes)}
-	if o.leaves.sized {
-		f.Bytes = uint64(o.payload.SizeCollected(g))
+	if sized := o.leaves.sized; sized != asSent {
+		f.Bytes = uint64(o.payload.SizeCollected(g, sized == bare))
 	}
 	attributes := len(o.leaves.keys) > 0
 	resource := int32(-1)

@@ -222,6 +222,9 @@ func compile(d *strictyaml.Decoder, compat Compat, b *block, prefix string) (*Po
 		c.top(item, fmt.Sprintf("%s[%d]", path, i))
 	}
 	c.checkCounts(path)
+	if b.maxTrace > 0 && c.set.leaves.sized == collected {
+		d.Warnf(prefix+keyMaxTrace, "measures a trace as bytes_limiting does: the collector allows it 2 to 6 bytes more for each resource in a message")
+	}
 	if len(c.set.keeps) == 0 && len(items) > 0 {
 		d.Warnf(path, "only drop policies: no trace is ever kept")
 	}
@@ -254,7 +257,9 @@ func (c *compiler) options(b *block, prefix string) {
 	}
 	if b.maxTrace > 0 {
 		c.names[keyMaxTrace] = prefix + keyMaxTrace
-		c.set.leaves.sized = c.strict
+		if c.strict {
+			c.set.leaves.sized = bare
+		}
 		c.set.names = append(c.set.names, keyMaxTrace)
 		c.set.drops = append(c.set.drops, policy{name: keyMaxTrace, when: larger{uint64(b.maxTrace)}})
 	}
