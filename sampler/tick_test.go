@@ -20,9 +20,6 @@ func traceOf(random uint64) (id otlp.TraceID) {
 	return id
 }
 
-// at is a randomness in hundredths of the whole.
-func at(percent uint64) uint64 { return never / 100 * percent }
-
 type asked struct {
 	random uint64 // percent
 	spans  uint32
