@@ -14,7 +14,10 @@ import (
 // Parse compiles the policies of a document, which is written as the collector's `tail_sampling` block: a mapping with the
 // key `policies` and others beside it, or one with the key `tail_sampling` that holds them. `compat: strict` may stand at
 // the top. The error is of type strictyaml.Faults and lists everything that is wrong; file is what it calls the document.
-func Parse(file string, src []byte) (*Policies, error) {
+func Parse(file string, src []byte) (*Policies, error) { return ParseAs("", file, src) }
+
+// ParseAs is Parse of a document to which compat is added; "" adds nothing.
+func ParseAs(compat Compat, file string, src []byte) (*Policies, error) {
 	d := strictyaml.NewDecoder(file)
 	top := d.Document(src)
 	switch {
@@ -25,6 +28,7 @@ func Parse(file string, src []byte) (*Policies, error) {
 		return nil, d.Err()
 	}
 	var doc document
+	doc.Compat = compat
 	d.Decode(top, "", &doc)
 	if doc.TailSampling == nil {
 		return compile(d, doc.Compat, &doc.block, "")
@@ -149,6 +153,9 @@ var ignoredOptions = map[string]string{
 
 var blockKeys = slices.Sorted(slices.Values(append(slices.Collect(maps.Keys(ignoredOptions)), "policies", "decision_wait",
 	"decision_wait_after_root_received", "num_traces", "decision_cache", keyFirstMatch, keyMaxTrace)))
+
+// IsOption reports whether key is one of the collector's tail_sampling block, other than policies.
+func IsOption(key string) bool { return key != "policies" && slices.Contains(blockKeys, key) }
 
 // take reads one key of the block; prefix is the block's path with a dot, or "".
 func (b *block) take(d *strictyaml.Decoder, p strictyaml.Pair, prefix string) {

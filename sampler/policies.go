@@ -86,6 +86,9 @@ func (p *Policies) verdict(x *view) (v Decision) {
 // Options is what the policies' document says for the window.
 func (p *Policies) Options() Options { return p.options }
 
+// Strict reports whether the policies were compiled with compat: strict.
+func (p *Policies) Strict() bool { return p.strict }
+
 // Names is the policies' names in the order of the file.
 func (p *Policies) Names() []string { return slices.Clone(p.names) }
 
