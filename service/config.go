@@ -38,6 +38,8 @@ type Config struct {
 	Emulator string `yaml:"-"`
 	// Compiled is the policies, compiled: those of the file, or the default ones.
 	Compiled *sampler.Policies `yaml:"-"`
+	// Warnings is what the file says that has no effect here or a surprising one, one line each with its place.
+	Warnings []string `yaml:"-"`
 }
 
 // QueueConfig names the Pub/Sub objects.
@@ -218,15 +220,33 @@ func (c *Config) Parse(file string, src []byte) error {
 	if top := d.Document(src); top != nil {
 		d.Decode(top, "", c)
 	}
-	c.check(d)
-	if section := (sampler.Section{Policies: c.Policies, TailSampling: c.Block, Compat: c.Compat}); section.Given() {
-		compiled, err := section.Compile(file)
-		if err != nil {
-			return joinFaults(d.Err(), err)
+	section := sampler.Section{Policies: c.Policies, TailSampling: c.Block, Compat: c.Compat}
+	if !section.Given() {
+		if d.Has("compat") {
+			d.Faultf("compat", "stands without policies: it says how those of a collector are read")
 		}
-		c.Compiled = compiled
+		c.check(d)
+		return d.Err()
 	}
+	compiled, err := section.Compile(file)
+	if err == nil {
+		c.Compiled = compiled
+		c.adopt(d)
+	}
+	c.check(d)
+	if err != nil {
+		return joinFaults(d.Err(), err)
+	}
+	c.Warnings = append(compiled.Warnings(), d.Warnings()...)
 	return d.Err()
+}
+
+// adopt has the window follow the options of the tail_sampling block.
+func (c *Config) adopt(d *strictyaml.Decoder) {
+	given := func(key string) bool { return d.Has("window." + key) }
+	for _, line := range c.Window.Adopt(c.Compiled.Options(), "window.", given) {
+		d.Warnf("tail_sampling", "%s", line)
+	}
 }
 
 func joinFaults(first, second error) error {
@@ -244,7 +264,7 @@ func (c *Config) check(d *strictyaml.Decoder) {
 	}
 	within(d, "window.slack", c.Window.Slack, time.Millisecond, 10*time.Minute)
 	within(d, "window.start_delay", c.Window.StartDelay, 0, 11*time.Minute)
-	within(d, "window.history", c.Window.History, 1, 100_000_000)
+	within(d, "window.history", c.Window.History, 1, mostHistory)
 	within(d, "hold.max_bytes", c.Hold.MaxBytes, 1<<20, 1<<40)
 	within(d, "hold.hand_back", c.Hold.HandBack, time.Second, 10*time.Minute)
 	within(d, "hold.lease", c.Hold.Lease, 10*time.Second, 10*time.Minute)
@@ -270,11 +290,16 @@ func within[T time.Duration | strictyaml.Size | int](d *strictyaml.Decoder, path
 	}
 }
 
+// Validate reports whether a worker would take the settings of an otlp exporter, files apart.
+func (e ExporterConfig) Validate() error { return e.otlp().Validate() }
+
 func (e ExporterConfig) check(d *strictyaml.Decoder, path string) {
 	switch e.Type {
 	case "otlp":
 		if e.Endpoint == "" && (e.TracesEndpoint == "" || e.LogsEndpoint == "") {
 			d.Faultf(path, "an otlp exporter needs endpoint, such as https://collector:4318 or grpcs://collector:4317")
+		} else if err := e.Validate(); err != nil {
+			d.Faultf(path, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 		if e.Dir != "" {
 			d.Faultf(path+".dir", "belongs to a file exporter, not to otlp")

@@ -31,7 +31,7 @@ func Begin(ctx context.Context, c Command, args []string, getenv func(string) st
 		return p, &UsageError{err}
 	}
 	p.Log = CloudLog(os.Stderr)
-	for _, w := range p.Config.Compiled.Warnings() {
+	for _, w := range p.Config.Warnings {
 		p.Log.Warn(w)
 	}
 	if p.Client, err = queue.Open(ctx, queue.Config{Project: p.Config.Project, Endpoint: p.Config.Emulator}); err != nil {

@@ -140,11 +140,17 @@ func openExporter(c ExporterConfig, log *slog.Logger) (exporter.Exporter, error)
 	if c.Type == "file" {
 		return exporter.NewFile(exporter.FileConfig{Dir: c.Dir, Sync: c.Sync, Logger: log})
 	}
-	return exporter.NewOTLP(exporter.OTLPConfig{
+	cfg := c.otlp()
+	cfg.Logger = log
+	return exporter.NewOTLP(cfg)
+}
+
+func (c ExporterConfig) otlp() exporter.OTLPConfig {
+	return exporter.OTLPConfig{
 		Endpoint: c.Endpoint, TracesEndpoint: c.TracesEndpoint, LogsEndpoint: c.LogsEndpoint, Headers: c.Headers,
 		TLS:         exporter.TLSConfig{CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, Insecure: c.TLS.Insecure},
-		Compression: string(c.Compression), Timeout: c.Timeout, Logger: log,
-	})
+		Compression: string(c.Compression), Timeout: c.Timeout,
+	}
 }
 
 // tick publishes an empty payload, so that event time goes on when no app sends.
