@@ -33,7 +33,9 @@ var allowed = map[string][]string{
 	"probe":        {"fleet/order", "queue", "queue/queuetest"}, // the suite is what a probe runs
 	"cmd/ingest":   {"service"},
 	"cmd/worker":   {"console", "service"},
-	"cmd/tailweir": {"console", "probe", "queue", "queue/broker", "sampler", "service"},
+	"offline":      {"otlp", "sampler"},
+	"otelcol":      {"sampler", "service", "strictyaml"},
+	"cmd/tailweir": {"console", "offline", "otelcol", "probe", "queue", "queue/broker", "sampler", "service", "strictyaml"},
 }
 
 // forTests are imported by tests only (and by probe), and bench only by people: they may use what they like, and nobody else may

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -26,6 +28,8 @@ type localOptions struct {
 	endpoint, out           string
 	tracesOnly              bool
 	settle, idle, maxAge    time.Duration
+	compat                  sampler.Compat
+	given                   map[string]bool // the flags that were
 }
 
 func localFlags(args []string) (localOptions, error) {
@@ -35,13 +39,20 @@ func localFlags(args []string) (localOptions, error) {
 	flags.StringVar(&o.otlpGRPC, "otlp-grpc", ":4317", "`ADDR` for the same, where SDKs look for gRPC by default")
 	flags.StringVar(&o.console, "console", ":8080", "`ADDR` of the console; loopback only")
 	flags.StringVar(&o.policies, "policies", "", "`FILE` with the collector's policies: list or tail_sampling: block (default: errors, slower than 1s, 10% of the rest)")
+	compatFlag(flags, &o.compat)
 	flags.StringVar(&o.endpoint, "otlp-endpoint", "", "`URL` to send kept data to as well: http(s)://host:4318 or grpc(s)://host:4317")
 	flags.BoolVar(&o.tracesOnly, "otlp-traces-only", false, "send no log records to --otlp-endpoint, for a backend that takes none")
 	flags.StringVar(&o.out, "out", "", "`DIR` to write kept data to as OTLP JSON lines, traces.jsonl and logs.jsonl")
 	flags.DurationVar(&o.settle, "settle", 6*time.Second, "`quiet` time after which a trace with its root is decided")
 	flags.DurationVar(&o.idle, "idle", 10*time.Second, "`quiet` time after which a trace without a root is decided")
 	flags.DurationVar(&o.maxAge, "max-age", 30*time.Second, "`time` after which a trace is decided in any case")
-	return o, parse(flags, "Broker, ingest, worker and console in this process, with no configuration.", args)
+	err := parse(flags, "Broker, ingest, worker and console in this process, with no configuration.", args)
+	o.given = map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { o.given[strings.ReplaceAll(f.Name, "-", "_")] = true })
+	if err == nil && o.compat != "" && o.policies == "" {
+		err = &service.UsageError{Err: errors.New("--compat says how the collector's policies are read: want --policies")}
+	}
+	return o, err
 }
 
 // localSlack is far below the 3 s that Pub/Sub needs: here broker and worker share a process.
@@ -70,15 +81,25 @@ func (o localOptions) config() (service.Config, error) {
 		return cfg, fmt.Errorf("--%s", strings.ReplaceAll(strings.Join(faults, "; --"), "max_age", "max-age"))
 	}
 	if o.policies != "" {
-		src, err := os.ReadFile(o.policies)
-		if err != nil {
-			return cfg, fmt.Errorf("--policies: %w", err)
-		}
-		if cfg.Compiled, err = sampler.Parse(o.policies, src); err != nil {
-			return cfg, err
-		}
+		return cfg, o.readPolicies(&cfg)
 	}
 	return cfg, nil
+}
+
+func (o localOptions) readPolicies(cfg *service.Config) error {
+	src, err := os.ReadFile(o.policies)
+	if err != nil {
+		return fmt.Errorf("--policies: %w", err)
+	}
+	if cfg.Compiled, err = sampler.ParseAs(o.compat, o.policies, src); err != nil {
+		return err
+	}
+	given := func(key string) bool { return o.given[key] }
+	cfg.Warnings = append(cfg.Compiled.Warnings(), cfg.Window.Adopt(cfg.Compiled.Options(), "window.", given)...)
+	if faults := cfg.WindowConfig().Validate(); len(faults) > 0 {
+		return fmt.Errorf("%s: window.%s", o.policies, strings.Join(faults, "; window."))
+	}
+	return nil
 }
 
 // runLocal wires the whole product in one process:
@@ -95,7 +116,7 @@ func runLocal(ctx context.Context, args []string) error {
 		return &service.UsageError{Err: err}
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	for _, w := range cfg.Compiled.Warnings() {
+	for _, w := range cfg.Warnings {
 		log.Warn(w)
 	}
 	doors, err := openDoors(cfg)

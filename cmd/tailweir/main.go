@@ -3,6 +3,8 @@
 //	tailweir local [flags]    broker, ingest, worker and console in this process
 //	tailweir broker [flags]   the embedded Pub/Sub alone
 //	tailweir fleet [flags]    what a fleet's log says: who leads, what is decided
+//	tailweir decide [flags]   what policies would decide on the traces in files
+//	tailweir check [flags]    validates a configuration, or makes one from a collector's
 //	tailweir probe [flags]    measures whether a fleet can run on a project's Pub/Sub
 package main
 
@@ -13,6 +15,7 @@ import (
 	"fmt"
 	"os"
 
+	"tailweir/sampler"
 	"tailweir/service"
 )
 
@@ -21,6 +24,8 @@ const usage = `usage: tailweir <command> [flags]
   local    everything in one process: OTLP on :4318 and :4317, console on http://localhost:8080
   broker   the embedded Pub/Sub alone, for PUBSUB_EMULATOR_HOST
   fleet    what a fleet's log says: who leads, who is a member, what is decided
+  decide   what policies would decide on the traces in files, without deciding anything
+  check    validates a configuration and prints what is effective; --from-collector makes one from a collector's
   probe    measures whether a fleet can run on a project's Pub/Sub, and with which fleet_timing
 
 tailweir <command> --help lists the flags.`
@@ -29,7 +34,7 @@ func main() { os.Exit(service.Main("tailweir", run)) }
 
 func run(ctx context.Context, args []string, getenv func(string) string) error {
 	if len(args) == 0 {
-		return &service.UsageError{Err: errors.New("no command given: want local, broker, fleet or probe; tailweir --help says more")}
+		return &service.UsageError{Err: errors.New("no command given: want local, broker, fleet, decide, check or probe; tailweir --help says more")}
 	}
 	switch args[0] {
 	case "local":
@@ -38,13 +43,17 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 		return help(runBroker(ctx, args[1:]))
 	case "fleet":
 		return help(runFleet(ctx, args[1:], getenv))
+	case "decide":
+		return help(runDecide(ctx, args[1:]))
+	case "check":
+		return help(runCheck(args[1:]))
 	case "probe":
 		return help(runProbe(ctx, args[1:], getenv))
 	case "help", "-h", "--help":
 		fmt.Println(usage)
 		return nil
 	}
-	return &service.UsageError{Err: fmt.Errorf("unknown command %q: want local, broker, fleet or probe; tailweir --help says more", args[0])}
+	return &service.UsageError{Err: fmt.Errorf("unknown command %q: want local, broker, fleet, decide, check or probe; tailweir --help says more", args[0])}
 }
 
 // help makes asking for the flags a success.
@@ -57,17 +66,39 @@ func help(err error) error {
 
 // parse parses flags in the style of this tool: one clear line for what is wrong, and no stray arguments.
 func parse(flags *flag.FlagSet, about string, args []string) error {
-	switch err := flags.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		printFlags(flags, about)
-		return err
-	case err != nil:
-		return &service.UsageError{Err: fmt.Errorf("%w; tailweir %s --help lists the flags", err, flags.Name())}
+	files, err := parseFiles(flags, "", about, args)
+	if err == nil && len(files) > 0 {
+		err = &service.UsageError{Err: fmt.Errorf("%s: unexpected argument %q", flags.Name(), files[0])}
 	}
-	if flags.NArg() > 0 {
-		return &service.UsageError{Err: fmt.Errorf("%s: unexpected argument %q", flags.Name(), flags.Arg(0))}
+	return err
+}
+
+// parseFiles is parse for a command that takes files, before, between and after its flags; what names them in the help.
+func parseFiles(flags *flag.FlagSet, what, about string, args []string) (files []string, err error) {
+	for {
+		switch err := flags.Parse(args); {
+		case errors.Is(err, flag.ErrHelp):
+			printFlags(flags, what, about)
+			return nil, err
+		case err != nil:
+			return nil, &service.UsageError{Err: fmt.Errorf("%w; tailweir %s --help lists the flags", err, flags.Name())}
+		}
+		if flags.NArg() == 0 {
+			return files, nil
+		}
+		files = append(files, flags.Arg(0))
+		args = flags.Args()[1:]
 	}
-	return nil
+}
+
+// compatFlag is the flag of what reads policies.
+func compatFlag(flags *flag.FlagSet, into *sampler.Compat) {
+	flags.Func("compat", "`strict`: the collector's own answers, with its faults", func(s string) error {
+		if *into = sampler.Compat(s); *into != sampler.Strict {
+			return fmt.Errorf("unknown value, want %s", sampler.Strict)
+		}
+		return nil
+	})
 }
 
 // newFlags returns a flag set that leaves reporting to parse and prints flags as --name.
@@ -83,8 +114,8 @@ type discard struct{}
 func (discard) Write(b []byte) (int, error) { return len(b), nil }
 
 // printFlags lists the flags on standard output.
-func printFlags(flags *flag.FlagSet, about string) {
-	fmt.Printf("usage: tailweir %s [flags]\n\n%s\n\n", flags.Name(), about)
+func printFlags(flags *flag.FlagSet, what, about string) {
+	fmt.Printf("usage: tailweir %s [flags]%s\n\n%s\n\n", flags.Name(), what, about)
 	flags.VisitAll(func(f *flag.Flag) {
 		value, text := flag.UnquoteUsage(f)
 		fmt.Printf("  --%-28s %s", f.Name+" "+value, text)
