@@ -37,7 +37,7 @@ func newTick(d *Decider) tick {
 // is left of the whole is lent. Thresholds are known only after both.
 func (d *Decider) decideTick(dst []Decision, batch []Candidate) []Decision {
 	t := &d.tick
-	dst = append(dst, make([]Decision, len(batch))...)
+	dst = slices.Grow(dst, len(batch))[:len(dst)+len(batch)]
 	verdicts := dst[len(dst)-len(batch):]
 	d.beginTick(batch)
 	for _, i := range t.order {
@@ -64,7 +64,7 @@ func (d *Decider) beginTick(batch []Candidate) {
 	t := &d.tick
 	t.lending = false
 	t.waiting = t.waiting[:0]
-	t.pays = append(t.pays[:0], make([]uint64, len(batch))...)
+	t.pays = slices.Grow(t.pays[:0], len(batch))[:len(batch)] // each is set when its trace is asked
 	t.order = t.order[:0]
 	for i := range batch {
 		t.order = append(t.order, int32(i))
