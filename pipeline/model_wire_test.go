@@ -88,20 +88,19 @@ func (x item) randomness() string {
 	return "rv:" + id[len(id)-14:]
 }
 
-// counted is the tracestate of a span that was kept with a threshold.
+// counted is the tracestate of a span that was kept with a threshold, 0 for certain. All randomness but that of luckyTrace
+// is 0, so that th:c excludes its own span elsewhere.
 func (x item) counted(threshold uint64) string {
-	th := "ot=th:0"
-	if threshold > 0 {
-		th = "ot=th:" + strings.TrimRight(fmt.Sprintf("%014x", threshold), "0")
-	}
-	switch x.id % 4 {
-	case 2:
-		return th + ";" + x.randomness() + ",congo=t61"
-	case 3:
-		if threshold > 0xc<<52 {
-			return th + ";x:y,congo=t61"
-		}
+	th := strings.TrimRight(fmt.Sprintf("ot=th:%014x", threshold), "0")
+	switch {
+	case x.id%4 == 3 && x.trace != luckyTrace:
+		return "ot=x:y,congo=t61"
+	case threshold == 0 || x.id%4 == 3 && threshold <= 0xc<<52:
 		return x.state()
+	case x.id%4 == 2:
+		return th + ";" + x.randomness() + ",congo=t61"
+	case x.id%4 == 3:
+		return th + ";x:y,congo=t61"
 	}
 	return th
 }

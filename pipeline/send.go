@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"slices"
 	"time"
@@ -234,7 +235,8 @@ func encode(signal otlp.Signal, batch []departure, counted bool) *exporter.Batch
 		case signal == otlp.Logs && !d.trace.IsZero() && !d.orphan:
 			edit.Suffix = otlp.BoolAttributeField(otlp.Logs, AttrKept, d.decision.Keep)
 		case signal == otlp.Traces && counted:
-			edit.State = func(dst, old []byte) []byte { return tracestate.Append(dst, old, d.decision.Threshold) }
+			random := binary.BigEndian.Uint64(d.trace[8:]) & (1<<56 - 1)
+			edit.State = func(dst, old []byte) []byte { return tracestate.Append(dst, old, d.decision.Threshold, random) }
 		}
 		unique.Reset()
 		for _, f := range d.fragments {

@@ -24,8 +24,9 @@ const (
 
 // Randomness is rv, where the state has it: 14 lowercase hexadecimal digits. Anything else there is as if it were absent,
 // as OTEP-235 asks.
-func Randomness(state []byte) (rv uint64, ok bool) {
-	value := find(state)
+func Randomness(state []byte) (rv uint64, ok bool) { return randomness(find(state)) }
+
+func randomness(value []byte) (rv uint64, ok bool) {
 	text, _ := entry(value, "rv:")
 	if len(text) != digits {
 		return 0, false
@@ -44,10 +45,13 @@ func Threshold(state []byte) (t uint64, ok bool) {
 	return t << (4 * (digits - len(text))), true
 }
 
-// Append appends the state that a span carries once it was kept with the threshold t, 0 for certain.
+// Append appends the state that a span carries once it was kept with the threshold t. The span's randomness is rv or, in a
+// state without, random: the low 56 bits of its trace id.
 //
-// Thresholds only rise: a greater one that is there stays. With Unknown, or anything above, the threshold is erased, and an
-// ot of which nothing remains. All other sub-keys of ot stay as they are and so do other members; ot moves to the front, as
+// With t = 0, for certain, the state stays as it is, as OTEP-235 asks: what a sampler before us did, which may not write
+// thresholds, is not ours to tell. Otherwise thresholds only rise: a greater one that is there stays. With Unknown, or
+// anything above, the threshold is erased, and an ot of which nothing remains. So it is, whatever t is, where it excludes
+// its own span, with a randomness below it: the probability so far is unknown then. All other sub-keys of ot stay as they are and so do other members; ot moves to the front, as
 // W3C asks for a member that changes. What is changed keeps the limits: of members that make it more than 512 characters
 // the last of those longer than 128 go first, then the last, as they do beyond 32; ot never does. Where ot itself has no
 // room for a threshold, in 256 characters, it has none afterwards: a smaller one would be false.
@@ -55,13 +59,21 @@ func Threshold(state []byte) (t uint64, ok bool) {
 // A state that is malformed by W3C, with a member that is no key and value or with two ot, comes back as it is. Readers of
 // it see no threshold where it is discarded, as W3C asks, and to discard it here would take away what is there to
 // find the one who wrote it. An empty state is none and has a threshold written.
-func Append(dst, state []byte, t uint64) []byte {
+func Append(dst, state []byte, t, random uint64) []byte {
 	value := find(state)
 	text, has := entry(value, "th:")
 	old, valid := hex(text)
 	old <<= 4 * (digits - min(len(text), digits))
-	if t >= Unknown && !has || t < Unknown && valid && old >= t || !wellFormed(state) {
+	if rv, ok := randomness(value); ok {
+		random = rv
+	}
+	excludes := valid && random < old
+	stays := t == 0 || t >= Unknown && !has || t < Unknown && valid && old >= t
+	if stays && !excludes || !wellFormed(state) {
 		return append(dst, state...)
+	}
+	if excludes {
+		t = Unknown
 	}
 	start := len(dst)
 	dst = appendOT(dst, value, t)

@@ -67,7 +67,9 @@ func TestAppend(t *testing.T) {
 		t           uint64
 		want        string
 	}{
-		{"certain", "", 0, "ot=th:0"},
+		{"certain", "", 0, ""},
+		{"certain, among others", "a=b , ot=rv:00000000000001,,", 0, "a=b , ot=rv:00000000000001,,"},
+		{"certain, malformed", "ot=th:8X", 0, "ot=th:8X"},
 		{"half", "", half, "ot=th:8"},
 		{"all digits", "", most, "ot=th:ffffffffffffff"},
 		{"the last digit", "", 1, "ot=th:00000000000001"},
@@ -75,13 +77,13 @@ func TestAppend(t *testing.T) {
 		{"unknown", "", Unknown, ""},
 		{"in front of others", "a=b,c=d", half, "ot=th:8,a=b,c=d"},
 		{"ot moves to the front", "a=b , ot=rv:00000000000001,\tc=d", half, "ot=th:8;rv:00000000000001,a=b,c=d"},
-		{"rises", "ot=x:y;th:4;rv:0000000000000f", half, "ot=th:8;x:y;rv:0000000000000f"},
+		{"rises", "ot=x:y;th:4;rv:f000000000000f", half, "ot=th:8;x:y;rv:f000000000000f"},
 		{"never falls", "a=b,ot=th:c", half, "a=b,ot=th:c"},
 		{"the same, in other digits", "a=b,ot=th:80", half, "a=b,ot=th:80"},
 		{"certain keeps what is there", "ot=th:8", 0, "ot=th:8"},
 		{"a malformed threshold", "ot=th:8X;rv:1", half, "ot=th:8;rv:1"},
 		{"two thresholds", "ot=th:4;th:2", half, "ot=th:8"},
-		{"erased", "a=b,ot=rv:00000000000001;th:8,c=d", Unknown, "ot=rv:00000000000001,a=b,c=d"},
+		{"erased", "a=b,ot=rv:f0000000000001;th:8,c=d", Unknown, "ot=rv:f0000000000001,a=b,c=d"},
 		{"erased though malformed", "ot=x:y;th:", Unknown, "ot=x:y"},
 		{"nothing to erase", "a=b, ot=rv:00000000000001", Unknown, "a=b, ot=rv:00000000000001"},
 		{"nothing remains of ot", "a=b,ot=th:8,c=d", Unknown, "a=b,c=d"},
@@ -109,35 +111,69 @@ func TestAppend(t *testing.T) {
 		{"ot is full and has a smaller one", "ot=th:4;x:" + strings.Repeat("v", 249), 0xe666 << 40, "ot=x:" + strings.Repeat("v", 249)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, string(Append(nil, []byte(tt.state), tt.t))); diff != "" {
+			if diff := cmp.Diff(tt.want, string(Append(nil, []byte(tt.state), tt.t, most))); diff != "" {
 				t.Errorf("Append(%q, %x): want -, got +\n%s", tt.state, tt.t, diff)
 			}
 		})
 	}
 }
 
+// A threshold that excludes its own span goes, and none comes in its place.
+func TestAppendToInconsistent(t *testing.T) {
+	const below, unchanged = half - 1, "unchanged"
+	for _, tt := range []struct {
+		name, state string
+		t, random   uint64
+		want        string
+	}{
+		{"certain", "a=b,ot=x:y;th:8", 0, below, "ot=x:y,a=b"},
+		{"certain, just consistent", "a=b,ot=x:y;th:8", 0, half, unchanged},
+		{"smaller", "ot=th:8", 1, below, ""},
+		{"the same", "ot=th:8", half, below, ""},
+		{"greater", "ot=th:8", most, below, ""},
+		{"unknown", "ot=th:8", Unknown, below, ""},
+		{"by its rv", "ot=th:8;rv:7fffffffffffff", 0, most, "ot=rv:7fffffffffffff"},
+		{"not by its rv", "ot=th:8;rv:80000000000000", 0, 0, unchanged},
+		{"an rv that is none", "ot=th:8;rv:8", 0, below, "ot=rv:8"},
+		{"an rv of another", "ot=th:8,a=rv:80000000000000", 0, below, "a=rv:80000000000000"},
+		{"no threshold", "ot=rv:00000000000001", 0, below, unchanged},
+		{"a malformed threshold", "ot=th:8X", 0, below, unchanged},
+		{"a threshold of 0", "ot=th:0", 0, 0, unchanged},
+		{"a malformed state", "a,ot=th:8", 0, below, unchanged},
+	} {
+		if tt.want == unchanged {
+			tt.want = tt.state
+		}
+		if diff := cmp.Diff(tt.want, string(Append(nil, []byte(tt.state), tt.t, tt.random))); diff != "" {
+			t.Errorf("%s: Append(%q, %x, %x): want -, got +\n%s", tt.name, tt.state, tt.t, tt.random, diff)
+		}
+	}
+}
+
 func TestAppendAllocatesNothing(t *testing.T) {
 	dst := make([]byte, 0, 1000)
-	for _, state := range []string{"", "a=b, ot=rv:00000000000001;th:4,c=d", many + "," + long + "," + long + "," + long} {
+	for _, state := range []string{"", "a=b, ot=rv:f0000000000001;th:4,c=d", many + "," + long + "," + long + "," + long} {
 		old := []byte(state)
-		if n := testing.AllocsPerRun(100, func() { Append(dst, old, half) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { Append(dst, old, half, most) }); n != 0 {
 			t.Errorf("Append to %q allocates %v times", state, n)
 		}
 	}
 }
 
 func FuzzAppend(f *testing.F) {
-	for _, state := range []string{"", "a=b,ot=rv:00000000000001;th:4;x:y,c=d", "ot=th:c", many, long + "," + other + "," + long, "ot= ;th:8 ;x: ", "a=b,,c", "ot=x:" + strings.Repeat("v", 249)} {
-		f.Add([]byte(state), uint64(half))
-		f.Add([]byte(state), uint64(Unknown))
+	for _, state := range []string{"", "a=b,ot=rv:00000000000001;th:4;x:y,c=d", "ot=rv:f0000000000001;th:4;x:y", "ot=th:c", many, long + "," + other + "," + long, "ot= ;th:8 ;x: ", "a=b,,c", "ot=x:" + strings.Repeat("v", 249)} {
+		for _, th := range []uint64{0, half, Unknown} {
+			f.Add([]byte(state), th, uint64(half))
+			f.Add([]byte(state), th, uint64(0))
+		}
 	}
 	f.Fuzz(check)
 }
 
-func check(t *testing.T, state []byte, th uint64) {
-	th = min(th, Unknown)
+func check(t *testing.T, state []byte, th, random uint64) {
+	th, random = min(th, Unknown), random%Unknown
 	before := bytes.Clone(state)
-	whole := Append([]byte("dst"), state, th)
+	whole := Append([]byte("dst"), state, th, random)
 	out, kept := bytes.CutPrefix(whole, []byte("dst"))
 	if !kept || !bytes.Equal(before, state) {
 		t.Fatal("what was there was changed")
@@ -145,8 +181,19 @@ func check(t *testing.T, state []byte, th uint64) {
 	if len(out) > len(state)+MaxGrowth {
 		t.Fatalf("%q grew by %d to %q", state, len(out)-len(state), out)
 	}
-	if again := Append(nil, out, th); !bytes.Equal(again, out) {
-		t.Fatalf("%q became %q and then %q", state, out, again)
+	rv, ok := Randomness(state)
+	if ok {
+		random = rv
+	}
+	old, had := Threshold(state)
+	excluded := had && old > random
+	if th == 0 && !excluded && !bytes.Equal(out, state) {
+		t.Fatalf("%q was kept for certain and became %q", state, out)
+	}
+	if th <= random && !excluded { // otherwise what is written now may be erased then, or the other way round
+		if again := Append(nil, out, th, random); !bytes.Equal(again, out) {
+			t.Fatalf("%q became %q and then %q", state, out, again)
+		}
 	}
 	was, err := trace.ParseTraceState(string(state))
 	if err != nil {
@@ -156,19 +203,20 @@ func check(t *testing.T, state []byte, th uint64) {
 	if err != nil {
 		t.Fatalf("%q became %q: %v", state, out, err)
 	}
-	checkThreshold(t, state, out, th)
+	checkThreshold(t, state, out, th, excluded)
 	checkMembers(t, was, is, !bytes.Equal(state, out))
 }
 
 // checkThreshold checks th and rv of a state that parses.
-func checkThreshold(t *testing.T, state, out []byte, th uint64) {
+func checkThreshold(t *testing.T, state, out []byte, th uint64, excluded bool) {
 	old, had := Threshold(state)
 	got, has := Threshold(out)
 	switch full := len(find(state))+len(";th:")+digits > maxOT; {
-	case th == Unknown:
+	case th == Unknown || excluded:
 		if has {
 			t.Fatalf("%q became %q: a threshold of unknown probability", state, out)
 		}
+	case th == 0: // nothing changed
 	case !has && !full:
 		t.Fatalf("%q became %q: no threshold", state, out)
 	case has && got != th && (!had || got != old || old < th):
@@ -237,7 +285,7 @@ func BenchmarkAppend(b *testing.B) {
 			old := []byte(state)
 			b.ReportAllocs()
 			for b.Loop() {
-				Append(dst, old, 0xe666<<40)
+				Append(dst, old, 0xe666<<40, most)
 			}
 		})
 	}
