@@ -151,13 +151,13 @@ func (p plan) String() string {
 
 // tally adds up the rounds.
 type tally struct {
-	mu                                             sync.Mutex
-	rounds, workers                                int
-	acked, kept, lost, split, invented, duplicates int
-	redelivered, retries, poisons                  int
+	mu                                                        sync.Mutex
+	rounds, workers                                           int
+	acked, kept, lost, split, invented, duplicates            int
+	redelivered, retries, poisons                             int
 	unexpected, contradicted, altered, uncounted, lostRecords int
-	fleet                                          stats
-	faults                                         map[string]int
+	fleet                                                     stats
+	faults                                                    map[string]int
 }
 
 func (t *tally) add(r *round) {
@@ -198,7 +198,7 @@ func (t *tally) notes() []string {
 		fmt.Sprintf("faults: %v", t.faults),
 		fmt.Sprintf("fleet: %d terms, %d stepped down, %d fences, anomalies of the log %v", t.fleet.Fleet.Terms, t.fleet.Fleet.SteppedDown, t.fleet.Fleet.Fences, t.fleet.Fleet.Anomalies),
 		fmt.Sprintf("load: %d payloads were sent again; %d poisoned payloads, all dead-lettered unless said above", t.retries, t.poisons),
-		fmt.Sprintf("also: %d unexpected, %d contradicted by their log records, %d altered, %d without a true threshold, %d log records lost", t.unexpected, t.contradicted, t.altered, t.uncounted, t.lostRecords),
+		fmt.Sprintf("also: %d unexpected, %d contradicted by their log records, %d altered, %d traces without their threshold, %d log records lost", t.unexpected, t.contradicted, t.altered, t.uncounted, t.lostRecords),
 	}
 }
 

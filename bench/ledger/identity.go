@@ -135,9 +135,8 @@ func (id Identity) Verdict(percent float64) Verdict {
 	if id.Error || id.Slow {
 		return Keep
 	}
-	const all = 1 << 56
-	threshold := int64((1 - percent/100) * all)
-	random := int64(Low(id.High()) & (all - 1))
+	threshold := threshold(percent)
+	random := int64(Low(id.High()) & (1<<56 - 1))
 	switch {
 	case percent >= 100 || random >= threshold+borderline:
 		return Keep
@@ -146,6 +145,9 @@ func (id Identity) Verdict(percent float64) Verdict {
 	}
 	return Either
 }
+
+// threshold is the least randomness that is kept, but for rounding.
+func threshold(percent float64) int64 { return int64((1 - percent/100) * (1 << 56)) }
 
 // mix is the finalizer of splitmix64: a bijection of 64 bits without visible structure.
 func mix(x uint64) uint64 {

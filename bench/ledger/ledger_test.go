@@ -101,11 +101,19 @@ func wireSpan(id Identity, i int) []byte {
 	return binary.BigEndian.AppendUint64(nil, SpanID(id.High(), i))
 }
 
+// stateOf is the tracestate of a trace that was kept as it had to be, at 10 %.
+func stateOf(id Identity) []byte {
+	if id.Error || id.Slow {
+		return nil
+	}
+	return []byte("ot=th:e666")
+}
+
 // deliver adds spans [from, to) of a trace, and their log records if asked.
 func deliver(s *Seen, id Identity, from, to int, logs bool) {
 	trace := id.TraceID()
 	for i := from; i < to; i++ {
-		s.AddSpan(trace[:], wireSpan(id, i), wireSpan(id, i), true)
+		s.AddSpan(trace[:], wireSpan(id, i), wireSpan(id, i), stateOf(id))
 		if logs && HasRecord(id.High(), i) {
 			s.AddRecord(trace[:], wireSpan(id, i), nil)
 		}
@@ -141,10 +149,10 @@ func TestProve(t *testing.T) {
 			want: func(p *Proof) { p.DuplicateSpans = 2 }},
 		{name: "altered", alter: func(seen *Seen, _ *Sent) {
 			trace := keep.TraceID()
-			seen.AddSpan(trace[:], wireSpan(keep, 0), []byte("other bytes"), true)
+			seen.AddSpan(trace[:], wireSpan(keep, 0), []byte("other bytes"), stateOf(keep))
 		}, want: func(p *Proof) { p.DuplicateSpans, p.Altered = 1, 1 }},
 		{name: "a part of one that had to be dropped", alter: func(seen *Seen, _ *Sent) { deliver(seen, drop, 0, 1, false) },
-			want: func(p *Proof) { p.Unexpected, p.Split = 1, 1 }},
+			want: func(p *Proof) { p.Unexpected, p.Uncounted, p.Split = 1, 1, 1 }},
 		{name: "kept, its records say", alter: func(seen *Seen, _ *Sent) { say(seen, keep, true) }},
 		{name: "dropped, its records say", alter: func(seen *Seen, _ *Sent) { say(seen, drop, false) }},
 		{name: "kept, one of its records says not", alter: func(seen *Seen, _ *Sent) { say(seen, keep, true, false) },
@@ -152,12 +160,12 @@ func TestProve(t *testing.T) {
 		{name: "dropped, one of its records says not", alter: func(seen *Seen, _ *Sent) { say(seen, drop, false, true) },
 			want: func(p *Proof) { p.Contradicted = 1 }},
 		{name: "unexpected", alter: func(seen *Seen, _ *Sent) { deliver(seen, drop, 0, drop.Spans, false) },
-			want: func(p *Proof) { p.Unexpected = 1 }},
+			want: func(p *Proof) { p.Unexpected, p.Uncounted = 1, 1 }},
 		{name: "uncounted", alter: func(seen *Seen, _ *Sent) {
 			trace := keep.TraceID()
-			seen.AddSpan(trace[:], wireSpan(keep, 0), wireSpan(keep, 0), false)
+			seen.AddSpan(trace[:], wireSpan(keep, 0), wireSpan(keep, 0), []byte("ot=th:0"))
 		}, want: func(p *Proof) { p.DuplicateSpans, p.Uncounted = 1, 1 }},
-		{name: "invented", alter: func(seen *Seen, _ *Sent) { seen.AddSpan(make([]byte, 16), make([]byte, 8), nil, true) },
+		{name: "invented", alter: func(seen *Seen, _ *Sent) { seen.AddSpan(make([]byte, 16), make([]byte, 8), nil, nil) },
 			want: func(p *Proof) { p.Invented = 1 }},
 		{name: "other run", alter: func(seen *Seen, _ *Sent) { deliver(seen, Identity{Run: 2, Spans: 3}, 0, 3, false) },
 			want: func(p *Proof) { p.Invented = 3 }},

@@ -38,7 +38,8 @@ type Proof struct {
 
 	Invented int `json:"invented"` // items with ids that the load did not make
 	Altered  int `json:"altered"`  // spans that arrived again with other bytes
-	// Uncounted are spans that came without a threshold in their tracestate, as from other samplers, or with one that excludes their trace.
+	// Uncounted are traces with a span whose threshold in the tracestate is not that with which the trace was kept, or that
+	// has none, as from samplers that write none. Those in error or slow are kept with certainty, which has none.
 	Uncounted int `json:"uncounted"`
 
 	LostRecords int `json:"lost_records"` // log records that had to arrive, but did not
@@ -79,7 +80,7 @@ func (p Proof) String() string {
 		n    int
 		what string
 	}{
-		{p.Contradicted, "traces contradicted by their log records"}, {p.Altered, "spans altered"}, {p.Uncounted, "spans without a true threshold"}, {p.KeptRecords, "kept log records"}, {p.LostRecords, "lost log records"}, {p.DuplicateRecords, "duplicate log records"},
+		{p.Contradicted, "traces contradicted by their log records"}, {p.Altered, "spans altered"}, {p.Uncounted, "traces without their threshold"}, {p.KeptRecords, "kept log records"}, {p.LostRecords, "lost log records"}, {p.DuplicateRecords, "duplicate log records"},
 		{p.Excluded, "traces not acknowledged"}, {p.Late, "traces late"}, {p.Borderline, "traces borderline"},
 	} {
 		if extra.n != 0 {
@@ -97,7 +98,7 @@ func (s *Seen) Prove(sent Sent, expect Expect) Proof {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := Proof{
-		Acked: sent.Acked, Traces: int(sent.Traces), Invented: s.counts.Invented, Altered: s.counts.Altered, Uncounted: s.counts.Uncounted,
+		Acked: sent.Acked, Traces: int(sent.Traces), Invented: s.counts.Invented, Altered: s.counts.Altered,
 		DuplicateSpans: s.counts.DuplicateSpans, DuplicateRecords: s.counts.DuplicateRecords,
 		KeptSpans: s.counts.Spans, KeptRecords: s.counts.Records,
 	}
@@ -121,7 +122,8 @@ func (s *Seen) judgeLocked(p *Proof, sent Sent, expect Expect, id Identity) {
 	if verdict == Either {
 		p.Borderline++
 	}
-	if contains(sent.Delayed, id.Number) {
+	late := contains(sent.Delayed, id.Number)
+	if late {
 		p.Late++
 		verdict = Either
 	}
@@ -130,11 +132,15 @@ func (s *Seen) judgeLocked(p *Proof, sent Sent, expect Expect, id Identity) {
 		p.Unexpected++
 		p.example("unexpected", id)
 	}
+	incomplete := contains(sent.Incomplete, id.Number)
+	if spans > 0 && !s.at[id.Number].counted(id, expect.Percent, late || incomplete) {
+		p.Uncounted++
+	}
 	if said := s.saidLocked(id); said&saidKept != 0 && spans == 0 || said&saidDropped != 0 && spans > 0 {
 		p.Contradicted++
 		p.example("contradicted", id)
 	}
-	if contains(sent.Incomplete, id.Number) {
+	if incomplete {
 		p.Excluded++
 		return
 	}

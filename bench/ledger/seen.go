@@ -23,13 +23,17 @@ type Seen struct {
 // entry is one trace.
 type entry struct {
 	row   uint32 // where its row starts in rows; 0 = not seen
-	said  uint8  // what its log records said of it
+	said  uint8  // what its log records said of it, and its spans
+	th    uint16 // the upper digits of the threshold that its spans had
 	whole int64  // unix ms when its last span arrived; 0 = has not
 }
 
 const (
-	saidKept    = 1 << 0
-	saidDropped = 1 << 1
+	saidKept      = 1 << 0
+	saidDropped   = 1 << 1
+	saidNothing   = 1 << 2 // a span had no tracestate
+	saidThreshold = 1 << 3 // a span had a threshold that can be
+	saidFalse     = 1 << 4 // a span had anything else
 )
 
 // Counts is what arrived, in spans, log records and traces.
@@ -40,28 +44,24 @@ type Counts struct {
 	Records          int `json:"records"`           // log records, without duplicates
 	DuplicateRecords int `json:"duplicate_records"` // a record that was here before
 	Altered          int `json:"altered"`           // spans that came again with other bytes
-	Uncounted        int `json:"uncounted"`         // spans without a threshold, or with one that excludes their trace
 	Invented         int `json:"invented"`          // items with ids that no load made, or of another run
 	Complete         int `json:"complete"`          // traces with every span
 	Split            int `json:"split"`             // traces with some of their spans
 }
 
-// AddSpan notes a span by its ids as they are on the wire; item is its whole message, but for the threshold that a sampler
-// gave it, and counted says that this was there and can be.
-func (s *Seen) AddSpan(trace, span, item []byte, counted bool) {
-	s.add(trace, span, xxhash.Sum64(item), false, nil)
-	if !counted {
-		s.mu.Lock()
-		s.counts.Uncounted++
-		s.mu.Unlock()
-	}
+// AddSpan notes a span by its ids as they are on the wire; item is its whole message but for the tracestate, which a sampler
+// may have given it.
+func (s *Seen) AddSpan(trace, span, item, state []byte) {
+	s.add(trace, span, xxhash.Sum64(item), false, func(e *entry) { e.count(trace, state) })
 }
 
 // AddRecord notes a log record, whose identity is that of the span it belongs to, and what it says of its trace: that it was
 // kept, or dropped, or nothing (nil).
-func (s *Seen) AddRecord(trace, span []byte, kept *bool) { s.add(trace, span, 0, true, kept) }
+func (s *Seen) AddRecord(trace, span []byte, kept *bool) {
+	s.add(trace, span, 0, true, func(e *entry) { e.hear(kept) })
+}
 
-func (s *Seen) add(trace, span []byte, hash uint64, record bool, kept *bool) {
+func (s *Seen) add(trace, span []byte, hash uint64, record bool, note func(*entry)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id, ok := ParseTraceID(trace)
@@ -82,8 +82,8 @@ func (s *Seen) add(trace, span []byte, hash uint64, record bool, kept *bool) {
 	}
 	s.markLocked(row, id.Spans, index, record)
 	e := &s.at[id.Number]
+	note(e)
 	if record {
-		e.hear(kept)
 		return
 	}
 	if spans, _ := s.arrivedLocked(id); spans == id.Spans && e.whole == 0 {

@@ -1,10 +1,7 @@
 package sink
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
-	"strconv"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -87,27 +84,22 @@ func ids(b []byte, fields itemFields) (trace, span []byte, err error) {
 	return trace, span, nil
 }
 
-// uncounted is a span less the tracestate `ot=th:` that a sampler gave it; ok is false if it has none, or a threshold that
-// excludes its own trace. The load gives no span a tracestate, so with any other it is an altered span.
-func uncounted(trace, span []byte) (plain []byte, ok bool) {
+// stateless is a span less its tracestate, of which the load gives none: what is there a sampler wrote.
+func stateless(span []byte) (plain, state []byte) {
 	for b := span; len(b) > 0; {
 		field, kind, n := protowire.ConsumeField(b) // an item whose ids could be read is well-formed so far
 		if n < 0 {
-			return append(plain, b...), false
+			return append(plain, b...), state
 		}
-		if field == 3 && kind == protowire.BytesType && !ok {
-			state, _ := protowire.ConsumeBytes(b[1:])
-			th, isTH := bytes.CutPrefix(state, []byte("ot=th:"))
-			t, err := strconv.ParseUint((string(th) + "00000000000000")[:14], 16, 64)
-			if ok = isTH && err == nil && len(th) <= 14 && len(trace) == 16 && t <= binary.BigEndian.Uint64(trace[8:])&(1<<56-1); ok {
-				b = b[n:]
-				continue
-			}
+		if field == 3 && kind == protowire.BytesType {
+			value, _ := protowire.ConsumeBytes(b[1:])
+			state = append(state, value...)
+		} else {
+			plain = append(plain, b[:n]...)
 		}
-		plain = append(plain, b[:n]...)
 		b = b[n:]
 	}
-	return plain, ok
+	return plain, state
 }
 
 // attrKept is what an exported log record says of its trace.

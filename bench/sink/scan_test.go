@@ -29,37 +29,26 @@ func TestKept(t *testing.T) {
 	}
 }
 
-func TestUncounted(t *testing.T) {
-	trace := []byte{15: 0, 9: 0x80} // randomness 8
+func TestStateless(t *testing.T) {
 	state := func(s string) []byte {
 		return protowire.AppendBytes(protowire.AppendTag(nil, 3, protowire.BytesType), []byte(s))
 	}
-	id, name := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), trace), []byte{5<<3 | 2, 1, 'n'}
+	id, name := []byte{1<<3 | 2, 1, 't'}, []byte{5<<3 | 2, 1, 'n'}
 	for _, tt := range []struct {
-		name, state string
-		ok          bool
+		name        string
+		span        []byte
+		plain, want string
 	}{
-		{"certain", "ot=th:0", true},
-		{"as its randomness", "ot=th:8", true},
-		{"beyond its randomness", "ot=th:80000000000001", false},
-		{"none", "", false},
-		{"a randomness", "ot=rv:00000000000001", false},
-		{"too long", "ot=th:000000000000000", false},
-		{"no number", "ot=th:x", false},
-		{"another beside it", "ot=th:0,a=b", false},
-		{"malformed", "ot=th:0;", false},
+		{"none", slices.Concat(id, name), string(id) + string(name), ""},
+		{"one", slices.Concat(id, state("ot=th:8"), name), string(id) + string(name), "ot=th:8"},
+		{"at the end", slices.Concat(id, name, state("a=b")), string(id) + string(name), "a=b"},
+		{"two", slices.Concat(state("ot=th:8"), id, state("ot=th:8"), name), string(id) + string(name), "ot=th:8ot=th:8"},
+		{"no bytes", slices.Concat(id, []byte{3 << 3, 1}, name), string(id) + "\x18\x01" + string(name), ""},
+		{"malformed", slices.Concat(id, state("ot=th:8"), []byte{0xff}), string(id) + "\xff", "ot=th:8"},
 	} {
-		span := slices.Concat(id, name)
-		want := span
-		if tt.state != "" {
-			span = slices.Concat(id, state(tt.state), name)
-		}
-		if !tt.ok {
-			want = span
-		}
-		plain, ok := uncounted(trace, span)
-		if diff := cmp.Diff(want, plain); ok != tt.ok || diff != "" {
-			t.Errorf("%s: %t, want %t (-want +got):\n%s", tt.name, ok, tt.ok, diff)
+		plain, got := stateless(tt.span)
+		if diff := cmp.Diff([]string{tt.plain, tt.want}, []string{string(plain), string(got)}); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
 	}
 }

@@ -51,8 +51,8 @@ func (s *Sink) Handler() http.Handler {
 // add notes what is in a request, and confirms it only when it will survive the death of this process.
 func (s *Sink) add(kind byte, request []byte) error {
 	fields, note := spanFields, func(trace, span, item []byte) {
-		plain, counted := uncounted(trace, item)
-		s.Seen.AddSpan(trace, span, plain, counted)
+		plain, state := stateless(item)
+		s.Seen.AddSpan(trace, span, plain, state)
 	}
 	if kind == kindLogs {
 		fields = recordFields
