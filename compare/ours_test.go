@@ -1,11 +1,14 @@
 package compare
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
+	"tailweir/offline"
 	"tailweir/otlp"
 	"tailweir/sampler"
 )
@@ -18,11 +21,15 @@ const (
 	strict mode = "compat: strict\n"
 )
 
-// askOurs gives the payloads to our sampler, as a worker does, and has all traces decided in one tick, in the given order.
+// askOurs gives the payloads to our sampler and has all traces decided in one tick, in the given order, that of their first
+// appearance: under strict by what the command decide does, else as a worker does, since decide's ticks go by the traces' ends.
 func askOurs(m mode, config []byte, payloads []ptrace.Traces, order []pcommon.TraceID) (answers, error) {
 	p, err := sampler.Parse("config", append([]byte(m), config...))
 	if err != nil {
 		return nil, err
+	}
+	if m == strict {
+		return askOffline(p, payloads)
 	}
 	facts, err := fold(p, payloads)
 	if err != nil {
@@ -35,6 +42,28 @@ func askOurs(m mode, config []byte, payloads []ptrace.Traces, order []pcommon.Tr
 	got := answers{}
 	for i, d := range p.NewDecider().Decide(nil, batch, 1_000_000_000_000) {
 		got[order[i]] = ours(d)
+	}
+	return got, nil
+}
+
+// askOffline gives the payloads as a file, in the collector's form of protobuf.
+func askOffline(p *sampler.Policies, payloads []ptrace.Traces) (answers, error) {
+	var file bytes.Buffer
+	for _, pl := range payloads {
+		raw, err := (&ptrace.ProtoMarshaler{}).MarshalTraces(pl)
+		if err != nil {
+			return nil, err
+		}
+		file.Write(binary.BigEndian.AppendUint32(nil, uint32(len(raw))))
+		file.Write(raw)
+	}
+	traces := offline.New(p)
+	if err := traces.Read("traces", &file); err != nil {
+		return nil, err
+	}
+	got := answers{}
+	for _, v := range traces.Decide(false) {
+		got[pcommon.TraceID(v.Trace)] = ours(v.Decision)
 	}
 	return got, nil
 }
