@@ -41,7 +41,7 @@ func (f *failing) add(e sampler.PolicyError) {
 	if e.Drop {
 		effect = "the policy does not drop what it cannot read"
 	}
-	f.log.Warn("a policy's condition fails: "+effect, "policy", e.Policy, "error", e.Err, "since the last time", one.count-one.said)
+	f.log.Warn("a policy's condition fails: "+effect, "policy", e.Policy, "error", e.Err, "failures", one.count-one.said)
 	one.at, one.said = now, one.count
 }
 

@@ -83,7 +83,7 @@ mix: no: composite(a: no: 3 spans, want 9 or more; b: yes: always; share of 2 sp
 			for _, o := range p.leaves.ottl {
 				set(&f.Bits, o.fail)
 			}
-			_, reasons := p.NewDecider().Explain([]Candidate{{traceOf(never/100*40), &f}}, 0)
+			_, reasons := p.NewDecider().Explain([]Candidate{{traceOf(never / 100 * 40), &f}}, 0)
 			if diff := cmp.Diff(strings.TrimSpace(tt.want), reasonText(reasons[0])); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
