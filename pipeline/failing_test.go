@@ -25,7 +25,11 @@ func TestFailingConditionsAreLoud(t *testing.T) {
 			t.Fatal(err)
 		}
 		var log bytes.Buffer
-		r := newRig(t, func(c *Config) { c.Policies = set; c.Log = slog.New(slog.NewTextHandler(&log, nil)); c.Sequencer = &listening{} })
+		r := newRig(t, func(c *Config) {
+			c.Policies = set
+			c.Log = slog.New(slog.NewTextHandler(&log, nil))
+			c.Sequencer = &listening{}
+		})
 		defer r.stop()
 		said := func() int { return strings.Count(log.String(), "condition fails") }
 		for i := range byte(10) {
