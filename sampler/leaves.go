@@ -98,6 +98,15 @@ func (l *leaves) number(name string) (lf leaf, fresh bool) {
 	return leaf{bit: bit, name: name}, bit < maxLeaves
 }
 
+// inOrder is the canonical forms by number.
+func (l *leaves) inOrder() []string {
+	names := make([]string, len(l.numbers))
+	for name, bit := range l.numbers {
+		names[bit] = name
+	}
+	return names
+}
+
 // overflow says that the set has more distinct conditions than Facts.Bits can hold; its leaves cannot be used then.
 func (l *leaves) overflow() bool { return len(l.numbers) > maxLeaves }
 

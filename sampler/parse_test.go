@@ -210,6 +210,29 @@ func TestHashIsOfTheCanonicalForm(t *testing.T) {
 	}
 }
 
+// Sets that decide alike and number their conditions or policies in another way must not be taken for each other.
+func TestHashIsOfTheNumbering(t *testing.T) {
+	const (
+		keep = "{name: keep, type: trace_flags}"
+		drop = "{name: drop, type: drop, drop: {drop_sub_policy: [{type: status_code, status_code: {status_codes: [ERROR]}}]}}"
+		slow = "{name: drop, type: drop, drop: {drop_sub_policy: [{type: latency, latency: {threshold_ms: 5}}]}}"
+		a, b = "{name: a, type: trace_flags}", "{name: b, type: status_code, status_code: {status_codes: [ERROR]}}"
+	)
+	mix := func(parts ...string) string {
+		return one("type: composite, composite: {max_total_spans_per_second: 9, policy_order: [a, b], composite_sub_policy: [" + strings.Join(parts, ", ") + "]}")
+	}
+	list := func(policies ...string) string { return "policies: [" + strings.Join(policies, ", ") + "]" }
+	for what, pair := range map[string][2]string{
+		"conditions of keep and drop": {list(keep, drop), list(drop, keep)},
+		"names of keep and drop":      {list(keep, slow), list(slow, keep)},
+		"parts of composite":          {mix(a, b), mix(b, a)},
+	} {
+		if x, y := mustParse(t, pair[0]), mustParse(t, pair[1]); x.Hash() == y.Hash() {
+			t.Errorf("%s: same hash for %v %v and %v %v", what, x.Names(), x.leaves.inOrder(), y.Names(), y.leaves.inOrder())
+		}
+	}
+}
+
 func TestDefaultIsWhatItSays(t *testing.T) {
 	p := mustParse(t, `
 policies:

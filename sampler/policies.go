@@ -95,8 +95,8 @@ func (p *Policies) Names() []string { return slices.Clone(p.names) }
 // Warnings is what the file says that has no effect here or a surprising one, one line each with its place.
 func (p *Policies) Warnings() []string { return slices.Clone(p.warnings) }
 
-// Hash identifies the canonical form: equal for sets that decide and attribute alike by construction, whatever their
-// comments, layout or settings without effect. Facts merge only between equal hashes.
+// Hash identifies the canonical form: equal for sets that decide and attribute alike by construction, and number conditions
+// and policies alike, whatever their comments, layout or settings without effect. Facts merge only between equal hashes.
 func (p *Policies) Hash() uint64 { return p.hash }
 
 // Source is a document that Parse compiles to a set with the same Hash, Names and Source, on one line for each policy and
@@ -134,6 +134,8 @@ func (p *Policies) seal() {
 		}
 		b.WriteString("--\n")
 	}
+	// Facts number the conditions and decisions the policies, both in the order of the file.
+	fmt.Fprintf(&b, "%q\n%q\n", p.names, p.leaves.inOrder())
 	h := fnv.New64a()
 	h.Write([]byte(b.String()))
 	p.hash = h.Sum64()
