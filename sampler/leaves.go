@@ -1,9 +1,11 @@
 package sampler
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -165,11 +167,27 @@ func (l *leaves) oneOf(key string, values []string) leaf {
 	return l.attribute(key, "in"+quoteAll(values), attributeTest{kind: otlp.String, exact: setOf(values)})
 }
 
-// matching is the leaf for text that any of the patterns matches somewhere. They must compile.
-func (l *leaves) matching(key string, patterns []string, cache int) leaf {
+// matching is the leaf for text that any of the patterns, each of which compiles, matches somewhere. The error says that they
+// do not together: they nest too deep, or are too large.
+func (l *leaves) matching(key string, patterns []string, cache int) (leaf, error) {
 	patterns = slices.Compact(slices.Sorted(slices.Values(patterns)))
-	joined := regexp.MustCompile("(?:" + strings.Join(patterns, ")|(?:") + ")")
-	return l.attribute(key, "matches"+quoteAll(patterns), attributeTest{kind: otlp.String, pattern: joined, cache: cache})
+	joined, err := regexp.Compile(joinPatterns(patterns))
+	if fault, ok := err.(*syntax.Error); ok {
+		return leaf{}, errors.New(fault.Code.String()) // the whole is in its own words, and long
+	}
+	return l.attribute(key, "matches"+quoteAll(patterns), attributeTest{kind: otlp.String, pattern: joined, cache: cache}), nil
+}
+
+// joinPatterns is a pattern for what any of them matches. A quotation that a pattern leaves open ends with it.
+func joinPatterns(patterns []string) string {
+	groups := make([]string, len(patterns))
+	for i, p := range patterns {
+		groups[i] = "(?:" + p + ")"
+		if _, err := syntax.Parse(groups[i], syntax.Perl); err != nil {
+			groups[i] = "(?:" + p + `\E)`
+		}
+	}
+	return strings.Join(groups, "|")
 }
 
 func (l *leaves) between(key string, least, most *int64) leaf {

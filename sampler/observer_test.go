@@ -88,6 +88,7 @@ func TestSpanPolicies(t *testing.T) {
 	status := func(c ptrace.StatusCode) sample { return sample{status: c} }
 	const (
 		text    = "type: string_attribute, string_attribute: {key: k, values: [a, bb]"
+		quoted  = "type: string_attribute, string_attribute: {key: k, enabled_regex_matching: true, values: ['\\Qa(b', 'yz$', '\\Q(?:']}"
 		regex   = "type: string_attribute, string_attribute: {key: k, enabled_regex_matching: true, values: ['^/he', '(?i)READY$']"
 		number  = "type: numeric_attribute, numeric_attribute: {key: k, "
 		boolean = "type: boolean_attribute, boolean_attribute: {key: k, value: "
@@ -120,6 +121,9 @@ func TestSpanPolicies(t *testing.T) {
 		{regex + "}", []sample{onSpan("x/health"), onSpan("ready?")}, false},
 		{regex + "}", []sample{onSpan("")}, false},
 		{"type: string_attribute, string_attribute: {key: k, enabled_regex_matching: true, values: ['.*']}", []sample{onSpan("")}, false},
+		{quoted, []sample{onSpan("a(bc")}, true},
+		{quoted, []sample{onSpan("yz")}, true},
+		{quoted, []sample{onSpan("x)")}, false},
 		{regex + ", invert_match: true}", []sample{onSpan("x"), onResource("/health")}, false},
 		{regex + ", invert_match: true}", []sample{onSpan("x"), bare}, true},
 

@@ -58,6 +58,16 @@ func mustParse(t testing.TB, src string) *Policies {
 // one is a document with one policy, named p.
 func one(rest string) string { return "policies: [{name: p, " + rest + "}]" }
 
+// Each pattern compiles alone, at the library's limit; in a group it is beyond.
+func TestPatternsThatCannotBeOne(t *testing.T) {
+	deep := strings.Repeat("(", 999) + "a" + strings.Repeat(")", 999)
+	_, err := Parse("f", []byte(one("type: string_attribute, string_attribute: {key: k, enabled_regex_matching: true, values: ["+deep+", b]}")))
+	want := "f:1:111: policies[0].string_attribute.values: cannot be one regular expression: expression nests too deeply"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %.200v, want %s", err, want)
+	}
+}
+
 const collectorFile = `
 tail_sampling:
   decision_wait: 10s

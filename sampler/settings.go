@@ -144,7 +144,12 @@ func (c *compiler) stringAttribute(n *yaml.Node, path string) condition {
 	if cache == 0 {
 		cache = defaultRegexCache
 	}
-	return inverted(s.Invert, c.set.leaves.matching(s.Key, s.Values, int(cache)))
+	pattern, err := c.set.leaves.matching(s.Key, s.Values, int(cache))
+	if err != nil {
+		c.d.Faultf(path+".values", "cannot be one regular expression: %s", err)
+		return nil
+	}
+	return inverted(s.Invert, pattern)
 }
 
 // checkNotEmpty wants a list that was given to have something in it.
