@@ -33,18 +33,23 @@ func (c composed) holds(x *view) (answer, uint64) {
 		return c.first(x)
 	}
 	said, least, greatest := no, uint64(Unknown), uint64(0)
+	gap := false // as in verdict
 	for i := range c.ways {
 		switch a, threshold := c.ways[i].when.holds(x); a {
 		case yes:
 			said, least = yes, min(least, threshold)
 		case no:
 			greatest = max(greatest, threshold)
+			gap = gap || threshold > 0 && threshold < Unknown
 		}
 	}
-	if said == yes {
-		return yes, least
+	switch {
+	case said == no:
+		return no, greatest
+	case gap && least > 0:
+		return yes, Unknown
 	}
-	return no, greatest
+	return yes, least
 }
 
 // first is the collector's reading: the first part that says yes has the word, whether it has something left or not, and a

@@ -264,3 +264,51 @@ func BenchmarkDecide(b *testing.B) {
 		decideAlone(p, otlp.TraceID{1}, &f)
 	}
 }
+
+// A threshold is said where the same answer would be given to all randomness above it, and to none below; else none is.
+func TestThresholdsThatNobodyKnows(t *testing.T) {
+	const (
+		half, tenth  = "{type: probabilistic, probabilistic: {sampling_percentage: 50}}", "{type: probabilistic, probabilistic: {sampling_percentage: 10}}"
+		lower        = "{type: not, not: {not_sub_policy: " + half + "}}"
+		all          = "{name: all, type: always_sample}"
+		from50       = uint64(0x80000000000000)
+		from90       = uint64(0xe6660000000000)
+		top          = never - 1
+		drop, strict = "{name: d, type: drop, drop: {drop_sub_policy: [", "compat: strict\n"
+	)
+	named := func(name, p string) string { return "{name: " + name + ", " + p[1:] }
+	inAnd := func(name, p string) string {
+		return "{name: " + name + ", type: and, and: {and_sub_policy: [" + p + "]}}"
+	}
+	mix := func(parts string) string {
+		return "{name: mix, type: composite, composite: {max_total_spans_per_second: 9, composite_sub_policy: [" + parts + "]}}"
+	}
+	for _, tt := range []struct {
+		name, options, policies string
+		random                  uint64
+		want                    Decision
+	}{
+		{"what not makes of a probability", "", named("n", lower), 0, Decision{true, "n", Unknown}},
+		{"none of it", "", named("n", lower), top, Decision{}},
+		{"beside what is certain", "", named("n", lower) + ", " + all, top, Decision{true, "all", 0}},
+		{"two ranges", "", named("n", lower) + ", " + named("p", tenth), top, Decision{true, "p", Unknown}},
+		{"two ranges in composite", "", mix(inAnd("n", lower) + ", " + named("p", tenth)), top, Decision{true, "mix", Unknown}},
+		{"the lower one in composite", "", mix(inAnd("n", lower) + ", " + named("p", tenth)), 0, Decision{true, "mix", Unknown}},
+		{"composite beside a certain part", "", mix(inAnd("n", lower) + ", " + "{name: c, type: always_sample}"), top, Decision{true, "mix", 0}},
+		{"what a probability leaves", "", drop + half + "]}}, " + all, 0, Decision{true, "all", Unknown}},
+		{"what a probability saves", "", drop + lower + "]}}, " + all, top, Decision{true, "all", from50}},
+		{"the stricter of a drop and a keep", "", drop + lower + "]}}, " + named("p", tenth), top, Decision{true, "p", from90}},
+		{"a drop that another part stops", "", drop + half + ", {type: latency, latency: {threshold_ms: 1}}]}}, " + all, 0, Decision{true, "all", 0}},
+		{"strict: hashed", strict, named("p", half), 1, Decision{true, "p", Unknown}},
+		{"strict: what a hash leaves", strict, drop + tenth + "]}}, " + all, 0, Decision{true, "all", Unknown}},
+		{"strict: the same, on the first match", strict + "sample_on_first_match: true\n", drop + tenth + "]}}, " + all, 0, Decision{true, "all", Unknown}},
+		{"strict: limited", strict, "{name: l, type: rate_limiting, rate_limiting: {spans_per_second: 9}}", 0, Decision{true, "l", Unknown}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := mustParse(t, tt.options+"policies: ["+tt.policies+"]")
+			if got := decideAlone(p, traceOf(tt.random), &Facts{Spans: 1}); got != tt.want {
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}

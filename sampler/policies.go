@@ -59,15 +59,12 @@ func (p *Policies) verdict(x *view) (v Decision) {
 	}
 	v.Threshold = Unknown
 	gap := false // between two ranges of randomness that are kept
-	for i := range p.keeps {
+	for i := 0; i < len(p.keeps) && !(v.Keep && p.firstMatch); i++ {
 		switch a, threshold := p.keeps[i].when.holds(x); {
 		case a == yes:
 			v.Threshold = min(v.Threshold, threshold)
 			if !v.Keep {
 				v.Keep, v.Policy = true, p.keeps[i].name
-			}
-			if p.firstMatch {
-				return v
 			}
 		case a == no && threshold > 0 && threshold < Unknown:
 			gap = true
