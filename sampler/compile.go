@@ -205,7 +205,7 @@ func (c *compiler) drop(n *yaml.Node, path string) condition {
 	}
 	c.d.Decode(n, path, &s)
 	when := c.group(s.Parts, path+".drop_sub_policy")
-	if random(when) {
+	if blurs(when, true) {
 		c.d.Warnf(path, "drops by probability: the traces that remain carry no threshold, they cannot be counted")
 	}
 	return when
@@ -223,7 +223,7 @@ func (c *compiler) not(n *yaml.Node, path string) condition {
 	if of == nil {
 		return nil
 	}
-	if random(of) {
+	if !c.user.drop && blurs(of, true) {
 		c.d.Warnf(path, "inverts a probability: the traces it keeps carry no threshold, they cannot be counted")
 	}
 	return not{of}

@@ -183,17 +183,17 @@ func (a all) canon(b *strings.Builder) {
 	b.WriteByte(')')
 }
 
-// random says whether c depends on the trace's randomness.
-func random(c condition) bool {
+// blurs says whether c makes an answer hang on the trace's randomness so that no threshold can tell: yes or, inverted, no.
+func blurs(c condition, inverted bool) bool {
 	switch c := c.(type) {
 	case probability:
-		return c.threshold != 0 && c.threshold != never
+		return inverted && c.threshold != 0 && c.threshold != never
 	case hashed:
 		return c.most != 0 && c.most != math.MaxUint64
 	case not:
-		return random(c.of)
+		return blurs(c.of, !inverted)
 	case all:
-		return slices.ContainsFunc(c, random)
+		return slices.ContainsFunc(c, func(part condition) bool { return blurs(part, inverted) })
 	}
 	return false
 }

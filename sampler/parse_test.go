@@ -187,6 +187,15 @@ func TestWarnings(t *testing.T) {
 	if got := mustParse(t, one("type: always_sample")).Warnings(); len(got) != 0 {
 		t.Errorf("warnings %q, want none", got)
 	}
+	// The traces that remain have the threshold of the probability.
+	p := mustParse(t, "policies: [{name: a, type: always_sample}, {name: d, type: drop, drop: {drop_sub_policy: [{type: not, not: {not_sub_policy: {type: probabilistic, probabilistic: {sampling_percentage: 10}}}}]}}]")
+	if w := p.Warnings(); len(w) > 0 {
+		t.Errorf("a drop of what a probability does not keep is warned of: %q", w)
+	}
+	p = mustParse(t, "compat: strict\npolicies: [{name: a, type: always_sample}, {name: d, type: drop, drop: {drop_sub_policy: [{type: not, not: {not_sub_policy: {type: probabilistic, probabilistic: {sampling_percentage: 10}}}}]}}]")
+	if w := p.Warnings(); len(w) != 1 || !strings.Contains(w[0], "drops by probability") {
+		t.Errorf("a drop by a hash is warned of so: %q", w)
+	}
 }
 
 func TestHashIsOfTheCanonicalForm(t *testing.T) {
