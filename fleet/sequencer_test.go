@@ -1,0 +1,96 @@
+package fleet
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tailweir/buffer"
+	"tailweir/otlp"
+	"tailweir/sampler"
+)
+
+const limitedPolicies = `
+policies:
+- {name: some, type: probabilistic, probabilistic: {sampling_percentage: 5}}
+- {name: limit, type: rate_limiting, rate_limiting: {spans_per_second: 40}}
+- name: mix
+  type: composite
+  composite:
+    max_total_spans_per_second: 60
+    composite_sub_policy:
+    - {name: big, type: span_count, span_count: {min_spans: 4}}
+    - {name: rest, type: always_sample}
+`
+
+func limitedSequencer(t *testing.T) *Sequencer {
+	t.Helper()
+	p, err := sampler.Parse("f", []byte(limitedPolicies))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return NewSequencer(SequencerConfig{
+		Policies: p,
+		Window:   buffer.Config{Settle: 2 * time.Second, Idle: 3 * time.Second, MaxAge: 10 * time.Second},
+		Decided:  func(otlp.TraceID) (sampler.Decision, bool) { return sampler.Decision{}, false },
+	})
+}
+
+// randomMessages is a minute of traces that come in parts, in the order of their publish times.
+func randomMessages(rng *rand.Rand) (all []Facts) {
+	at := buffer.Stamp(1_700_000_000_123)
+	for i := range 3000 {
+		at += buffer.Stamp(rng.IntN(40))
+		f := Facts{Message: uint64(i), Publish: at}
+		for range 1 + rng.IntN(2) {
+			var id otlp.TraceID
+			id[0], id[9] = byte(i/10), byte(rng.IntN(12)*20)
+			f.Fragments = append(f.Fragments, Fragment{id, sampler.Facts{Spans: 1 + rng.Uint32N(3), Root: rng.IntN(2) == 0}})
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// However often event time is looked at, and in whatever pieces a backlog comes, the same traces compete: the decisions are
+// the same, in the same order.
+func TestLimitersDecideAReplayAsLive(t *testing.T) {
+	now := time.Now()
+	for seed := range uint64(5) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		all := randomMessages(rng)
+		last := all[len(all)-1].Publish
+		end := last + 20_000
+		run := func(advance func(i int) bool) []Decision {
+			s := limitedSequencer(t)
+			for i := range all {
+				s.Gather(&all[i], now)
+				if advance(i) {
+					s.Advance(all[i].Publish - 1)
+				}
+			}
+			s.Advance(end)
+			return s.Take(s.Waiting())
+		}
+		live := run(func(int) bool { return true })
+		kept := 0
+		for _, d := range live {
+			if d.Keep {
+				kept++
+			}
+		}
+		if kept < len(live)/20 || kept > len(live)*19/20 {
+			t.Fatalf("%d of %d kept: the limits were not put to the test", kept, len(live))
+		}
+		for name, advance := range map[string]func(int) bool{
+			"at the end": func(int) bool { return false },
+			"sometimes":  func(int) bool { return rng.IntN(20) == 0 },
+		} {
+			if diff := cmp.Diff(live, run(advance)); diff != "" {
+				t.Errorf("seed %d: advanced %s (-live +replay):\n%.2000s", seed, name, diff)
+			}
+		}
+	}
+}
