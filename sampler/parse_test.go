@@ -268,7 +268,10 @@ func FuzzParse(f *testing.F) {
 	if src, err := os.ReadFile("testdata/faults.yaml"); err == nil {
 		f.Add(src)
 	}
-	for _, s := range []string{collectorFile, one("type: always_sample"), "policies: &p [*p]", "policies: [&a {name: x, type: and, and: {and_sub_policy: [*a]}}]",
+	for _, s := range []string{collectorFile, limited, parts, "compat: strict" + limited, "compat: strict" + parts, one("type: trace_flags"),
+		one(`type: ottl_condition, ottl_condition: {error_mode: propagate, span: ['attributes["a"] == 1'], spanevent: ['IsMatch(name, "x")']}`),
+		one("type: trace_state, trace_state: {key: v, values: [one]}"), one("type: bytes_limiting, bytes_limiting: {bytes_per_second: 9, burst_capacity: 0}"),
+		"{sample_on_first_match: true, maximum_trace_size_bytes: 9, compat: strict, policies: [{name: x, type: always_sample}]}", one("type: always_sample"), "policies: &p [*p]", "policies: [&a {name: x, type: and, and: {and_sub_policy: [*a]}}]",
 		one("type: not, not: &n {not_sub_policy: {type: not, not: *n}}"), "tail_sampling: &t {<<: *t}",
 		one("type: drop, drop: {drop_sub_policy: [{type: not, not: {not_sub_policy: {type: rate_limiting, rate_limiting: {spans_per_second: 7}}}}]}"), one("type: always_sample, always_sample: &a [*a]")} {
 		f.Add([]byte(s))
