@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"slices"
 	"time"
 
 	"tailweir/buffer"
@@ -31,7 +32,15 @@ type Sequencer struct {
 	ready   []buffer.Release // released and not yet decided: the decisions of a tick are made together
 	batch   []sampler.Candidate
 	verdict []sampler.Decision
+	taken   int64     // decisions that Take gave
+	before  []limiter // of the ticks that are not all taken
 	SequencerStats
+}
+
+// limiter is the state of the limiters before a tick, and how many decisions were made with it.
+type limiter struct {
+	state []byte
+	made  int64
 }
 
 // SequencerStats are the running totals of a Sequencer.
@@ -153,7 +162,9 @@ func (s *Sequencer) decide() {
 			s.batch = append(s.batch, sampler.Candidate{Trace: r.Trace, Facts: &r.Facts})
 		}
 	}
+	var before []byte
 	if len(s.batch) > 0 {
+		before = s.decider.State()
 		s.verdict = s.decider.Decide(s.verdict[:0], s.batch, int64(s.at(&s.ready[0])))
 	}
 	decided := 0
@@ -168,6 +179,9 @@ func (s *Sequencer) decide() {
 		s.out = append(s.out, d)
 	}
 	s.ready = s.ready[:0]
+	if before != nil {
+		s.before = append(s.before, limiter{before, s.taken + int64(len(s.out))})
+	}
 }
 
 // Take removes up to limit decisions, in the order in which they were made. Until Confirm facts of their traces are late.
@@ -177,6 +191,8 @@ func (s *Sequencer) Take(limit int) []Decision {
 	if s.out = s.out[n:]; len(s.out) == 0 {
 		s.out = nil
 	}
+	s.taken += int64(n)
+	s.before = slices.DeleteFunc(s.before, func(l limiter) bool { return l.made <= s.taken })
 	return taken
 }
 
@@ -193,8 +209,15 @@ func (s *Sequencer) Confirm(all []Decision, now time.Time) {
 	}
 }
 
-// Limiters is the state of the policies' limiters, for a successor; nil when there are none.
-func (s *Sequencer) Limiters() []byte { return s.decider.State() }
+// Limiters is the state of the policies' limiters, for a successor; nil when there are none. It is that of what was taken,
+// but for a tick of which only a part was: a backlog decided at once and not said would otherwise have spent the time of those
+// who decide it anew, and all of it be refused.
+func (s *Sequencer) Limiters() []byte {
+	if len(s.before) > 0 {
+		return s.before[0].state
+	}
+	return s.decider.State()
+}
 
 // Restore goes on from a predecessor's Limiters.
 func (s *Sequencer) Restore(limiters []byte) error { return s.decider.Restore(limiters) }

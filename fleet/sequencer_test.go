@@ -94,3 +94,46 @@ func TestLimitersDecideAReplayAsLive(t *testing.T) {
 		}
 	}
 }
+
+// A leader that dies with most of a backlog decided and not said has not spent its successor's budget.
+func TestLimitersAreThoseOfWhatWasTaken(t *testing.T) {
+	now := time.Now()
+	all := randomMessages(rand.New(rand.NewPCG(9, 1)))
+	end := all[len(all)-1].Publish + 20_000
+	spans := map[otlp.TraceID]int{}
+	for i := range all {
+		for _, x := range all[i].Fragments {
+			spans[x.Trace] += int(x.Facts.Spans)
+		}
+	}
+	run := func(perTerm int) (kept int) {
+		said := map[otlp.TraceID]bool{}
+		var state []byte
+		for len(said) < len(spans) {
+			s := limitedSequencer(t)
+			if state != nil {
+				if err := s.Restore(state); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.cfg.Decided = func(id otlp.TraceID) (sampler.Decision, bool) { return sampler.Decision{}, said[id] }
+			for i := range all {
+				s.Gather(&all[i], now)
+			}
+			s.Advance(end)
+			for _, d := range s.Take(perTerm) {
+				if said[d.Trace] = true; d.Keep {
+					kept += spans[d.Trace]
+				}
+			}
+			state = s.Limiters()
+		}
+		return kept
+	}
+	one, many := run(len(spans)), run(len(spans)/6)
+	burst := 80 + 60 // of both limiters
+	t.Logf("%d spans kept by one leader, %d by a row of them", one, many)
+	if many < one*95/100 || many > one+6*burst {
+		t.Errorf("%d spans are kept where each leader says a part, %d where one says all", many, one)
+	}
+}
