@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -119,10 +120,14 @@ func (s *Sequencer) SayAgain(now time.Time) {
 	clear(s.again)
 }
 
-// Drain decides everything, with the reason drained.
+// Drain decides everything, with the reason drained, as if event time had gone on to the last deadline: limiters have for what
+// waits what they would have had.
 func (s *Sequencer) Drain() {
+	mark := s.mark
+	s.mark = math.MaxInt64
 	s.window.Drain(s.release)
 	s.decide()
+	s.mark = mark
 }
 
 // release gathers the releases of a tick. The window gives them in the order of their deadlines.

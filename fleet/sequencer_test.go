@@ -95,6 +95,29 @@ func TestLimitersDecideAReplayAsLive(t *testing.T) {
 	}
 }
 
+// What waits at the end is not one tick, of which limiters would keep a burst.
+func TestLimitersDecideTheLastAsIfTimeWentOn(t *testing.T) {
+	all := randomMessages(rand.New(rand.NewPCG(3, 3)))
+	run := func(end func(*Sequencer)) (kept []otlp.TraceID) {
+		s := limitedSequencer(t)
+		for i := range all {
+			s.Gather(&all[i], time.Now())
+		}
+		s.Advance(all[len(all)/2].Publish)
+		end(s)
+		for _, d := range s.Take(s.Waiting()) {
+			if d.Keep {
+				kept = append(kept, d.Trace)
+			}
+		}
+		return kept
+	}
+	waited := run(func(s *Sequencer) { s.Advance(all[len(all)-1].Publish + 20_000) })
+	if diff := cmp.Diff(waited, run((*Sequencer).Drain)); diff != "" {
+		t.Errorf("kept (-after all deadlines +drained):\n%.1000s", diff)
+	}
+}
+
 // A leader that dies with most of a backlog decided and not said has not spent its successor's budget.
 func TestLimitersAreThoseOfWhatWasTaken(t *testing.T) {
 	now := time.Now()
