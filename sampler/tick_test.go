@@ -106,6 +106,17 @@ func TestTicks(t *testing.T) {
 	}
 }
 
+// Facts that say more than 56 bits of randomness make no threshold that cannot be written.
+func TestRandomnessBeyondItsBits(t *testing.T) {
+	d := mustParse(t, one("type: rate_limiting, rate_limiting: {spans_per_second: 1, burst_capacity: 1}")).NewDecider()
+	f := Facts{Spans: 1, Random: 1 << 60, HasRandom: true}
+	for _, v := range d.Decide(nil, []Candidate{{otlp.TraceID{1}, &f}, {otlp.TraceID{2}, &f}}, 1000) {
+		if v.Threshold > Unknown {
+			t.Errorf("decision %+v", v)
+		}
+	}
+}
+
 // A composite policy keeps no more than its whole allows, whatever its parts are entitled to.
 func TestCompositeKeepsToItsTotal(t *testing.T) {
 	p := mustParse(t, strings.ReplaceAll(parts, "percent: 25", "percent: 90"))
