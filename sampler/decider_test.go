@@ -115,15 +115,6 @@ func TestRefillIsInEventTime(t *testing.T) {
 	}
 }
 
-func TestPoliciesWithLimitersHaveNoLimitInDecide(t *testing.T) {
-	p := mustParse(t, limited)
-	for range 100 {
-		if d := decideAlone(p, otlp.TraceID{1}, &Facts{Spans: 1000, Bits: [2]uint64{isC}}); d.Policy != "rest" || !d.Keep {
-			t.Fatalf("decision %+v, want kept by rest", d)
-		}
-	}
-}
-
 // Whatever comes, the spans kept in any interval are at most its share and one burst; a successor that begins with any
 // state of the past, or with none, adds one burst.
 func TestLimitHoldsOverEveryInterval(t *testing.T) {
