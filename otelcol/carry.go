@@ -163,13 +163,19 @@ func (t *translation) receivers() {
 func (t *translation) ingest(c *component) {
 	s := t.settings(c)
 	protocols := s.sub("protocols")
-	for _, name := range []string{"grpc", "http"} {
-		if p := protocols.sub(name); p != nil {
-			if at := p.literal("endpoint"); at != "" && !slices.Contains(t.out.Ingest.Listen, at) {
-				t.out.Ingest.Listen = append(t.out.Ingest.Listen, at)
-			}
-			p.loseRest("the ingest has no such setting")
+	for _, protocol := range []struct{ name, at string }{{"grpc", "localhost:4317"}, {"http", "localhost:4318"}} { // the collector's defaults
+		p := protocols.sub(protocol.name)
+		if p == nil {
+			continue
 		}
+		at := protocol.at
+		if p.get("endpoint") != nil {
+			at = p.literal("endpoint")
+		}
+		if at != "" && !slices.Contains(t.out.Ingest.Listen, at) {
+			t.out.Ingest.Listen = append(t.out.Ingest.Listen, at)
+		}
+		p.loseRest("the ingest has no such setting")
 	}
 	protocols.loseRest("Tailweir has no such protocol")
 	s.loseRest("the ingest has no such setting")

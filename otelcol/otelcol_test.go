@@ -112,6 +112,7 @@ func TestCarryReceivers(t *testing.T) {
 	for name, tt := range map[string]struct{ receivers, want, lost string }{
 		"subscription":       {"googlecloudpubsub: {project: p, subscription: s}", "project: p\nqueue:\n  subscription: s\n", "is carried"},
 		"variables":          {"googlecloudpubsub: {subscription: 'projects/${env:P}/subscriptions/s'}", "", "subscription: is projects/${env:P}/subscriptions/s: Tailweir reads no variables"},
+		"listen by default":  {"otlp: {protocols: {grpc: , http: {}}}", "ingest:\n  listen: ['localhost:4317', 'localhost:4318']\n", ""},
 		"listen on variable": {"otlp: {protocols: {grpc: {endpoint: '${env:IP}:1'}, http: {endpoint: 'h:2'}, thrift: {}}}", "ingest:\n  listen: ['h:2']\n", "receivers.otlp.protocols.grpc.endpoint: is ${env:IP}:1"},
 		"protocol":           {"otlp: {protocols: {thrift: {}}}", "", "receivers.otlp.protocols.thrift: Tailweir has no such protocol"},
 	} {
