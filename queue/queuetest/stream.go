@@ -95,6 +95,27 @@ func (s *stream) receive(n int) []*pubsubpb.ReceivedMessage {
 	return received
 }
 
+// receiveFromAny returns the next n messages that come by any of the streams, or fails the case.
+func receiveFromAny(all []*stream, n int) (received []*pubsubpb.ReceivedMessage) {
+	f := all[0].f
+	f.Helper()
+	for deadline := time.Now().Add(patience); len(received) < n; time.Sleep(10 * time.Millisecond) {
+		for _, s := range all {
+			select {
+			case r := <-s.in:
+				received = append(received, r)
+			case err := <-s.ended:
+				f.Fatalf("stream ended after %d of %d messages: %v", len(received), n, err)
+			default:
+			}
+		}
+		if time.Now().After(deadline) {
+			f.Fatalf("%d of %d messages in %v", len(received), n, patience)
+		}
+	}
+	return received
+}
+
 // none fails the case if a message comes within d.
 func (s *stream) none(d time.Duration) {
 	s.f.Helper()
