@@ -1,35 +1,15 @@
 package otelcol
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
+	"tailweir/golden"
 	"tailweir/sampler"
 	"tailweir/service"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
-
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got); -update writes it anew:\n%s", file, diff)
-	}
-}
 
 // carry is what a collector's file comes to, and its losses with the lines in which they stand.
 func carry(t *testing.T, src, processor string, compat sampler.Compat) (document, lost string) {
@@ -63,8 +43,8 @@ func TestCarry(t *testing.T) {
 		t.Fatal(err)
 	}
 	document, lost := carry(t, string(src), "tail_sampling", "")
-	golden(t, "testdata/tailweir.golden", document)
-	golden(t, "testdata/lost.golden", lost)
+	golden.Check(t, "testdata/tailweir.golden", document)
+	golden.Check(t, "testdata/lost.golden", lost)
 }
 
 // collector is a file with policies and an exporter.

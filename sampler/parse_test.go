@@ -2,7 +2,6 @@ package sampler
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -11,11 +10,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
+	"tailweir/golden"
 	"tailweir/otlp"
 	"tailweir/strictyaml"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestFaultMessages(t *testing.T) {
 	src, err := os.ReadFile("testdata/faults.yaml")
@@ -27,23 +25,7 @@ func TestFaultMessages(t *testing.T) {
 	if !errors.As(err, &faults) {
 		t.Fatalf("Parse: %v, want strictyaml.Faults", err)
 	}
-	golden(t, "testdata/faults.golden", faults.Error()+"\n")
-}
-
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-want +got):\n%s", file, diff)
-	}
+	golden.Check(t, "testdata/faults.golden", faults.Error()+"\n")
 }
 
 func mustParse(t testing.TB, src string) *Policies {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,10 +12,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tailweir/golden"
 	"tailweir/service"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // output runs a command and returns what it writes.
 func output(t *testing.T, args ...string) (stdout, stderr string, err error) {
@@ -61,19 +59,7 @@ func TestCommandsOfFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := "tailweir " + strings.Join(args, " ") + "\n" + stdout + "--- standard error\n" + stderr
-			file := filepath.Join("testdata", name+".golden")
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("%s (-want +got); -update writes it anew:\n%s", file, diff)
-			}
+			golden.Check(t, filepath.Join("testdata", name+".golden"), got)
 		})
 	}
 }
