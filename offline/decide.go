@@ -3,7 +3,6 @@ package offline
 import (
 	"cmp"
 	"slices"
-	"time"
 
 	"tailweir/otlp"
 	"tailweir/sampler"
@@ -15,14 +14,6 @@ type Verdict struct {
 	Facts    *sampler.Facts
 	Decision sampler.Decision
 	Reasons  []sampler.Reason // with explain
-}
-
-// Duration is latest end − earliest start of the trace's spans; 0 when a time is missing.
-func (v *Verdict) Duration() time.Duration {
-	if v.Facts.Start == 0 || v.Facts.End <= v.Facts.Start {
-		return 0
-	}
-	return time.Duration(v.Facts.End - v.Facts.Start)
 }
 
 // Decide decides all traces and returns them in the order of their first appearance. With explain it says why.
@@ -61,9 +52,13 @@ func allOf(n int) []int {
 	return all
 }
 
-// tickOf is the end of the tick of a time in unix ns, in unix ms.
+// tickOf is the end of the tick of a time in unix ns, in unix ms. A time on the border ends its tick, as a deadline does.
 func tickOf(ns uint64) int64 {
-	return int64(ns/uint64(sampler.Tick)+1) * sampler.Tick.Milliseconds()
+	ticks := ns / uint64(sampler.Tick)
+	if ns%uint64(sampler.Tick) != 0 {
+		ticks++
+	}
+	return int64(ticks) * sampler.Tick.Milliseconds()
 }
 
 func decideTick(d *sampler.Decider, verdicts []Verdict, which []int, at int64, explain bool) {

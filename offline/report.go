@@ -32,7 +32,7 @@ func appendLine(b []byte, v *Verdict) []byte {
 	b = append(append(b, `","decision":"`...), decision...)
 	b = append(append(b, `","policy":`...), quoted(v.Decision.Policy)...)
 	b = strconv.AppendUint(append(b, `,"spans":`...), uint64(v.Facts.Spans), 10)
-	b = appendMilliseconds(append(b, `,"duration_ms":`...), v.Duration())
+	b = appendMilliseconds(append(b, `,"duration_ms":`...), v.Facts.Duration())
 	if v.Reasons != nil {
 		b = append(append(b, `,"explain":`...), quoted(v.Reasons)...)
 	}

@@ -68,13 +68,11 @@ func (c composed) first(x *view) (answer, uint64) {
 }
 
 func (c composed) canon(b *strings.Builder) {
-	b.WriteString("composite(")
-	c.total.canon(b)
+	parts := []condition{c.total}
 	for i := range c.ways {
-		b.WriteByte(',')
-		c.ways[i].when.canon(b)
+		parts = append(parts, c.ways[i].when)
 	}
-	b.WriteByte(')')
+	canonOf(b, "composite", parts)
 }
 
 // share is a line of rate_allocation.

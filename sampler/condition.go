@@ -73,7 +73,7 @@ type latency struct {
 }
 
 func (l latency) holds(x *view) (answer, uint64) {
-	d := x.facts.duration()
+	d := x.facts.Duration()
 	if l.whole {
 		d = time.Unix(0, int64(x.facts.End)).Sub(time.Unix(0, int64(x.facts.Start))).Truncate(time.Millisecond)
 	}
@@ -173,8 +173,13 @@ func (a all) certain(x *view, threshold uint64) uint64 {
 }
 
 func (a all) canon(b *strings.Builder) {
-	b.WriteString("all(")
-	for i, c := range a {
+	canonOf(b, "all", a)
+}
+
+// canonOf writes parts in their order, under a name.
+func canonOf(b *strings.Builder, name string, parts []condition) {
+	b.WriteString(name + "(")
+	for i, c := range parts {
 		if i > 0 {
 			b.WriteByte(',')
 		}

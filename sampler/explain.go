@@ -132,7 +132,7 @@ func statusNames(codes int) (names []string) {
 }
 
 func (l latency) why(x *view) string {
-	took := x.facts.duration()
+	took := x.facts.Duration()
 	if l.whole {
 		took = took.Truncate(time.Millisecond)
 	}

@@ -52,8 +52,8 @@ func addSaturating(a, b uint32) uint32 {
 	return a + b
 }
 
-// duration is latest end − earliest start; 0 when a time is missing.
-func (f *Facts) duration() time.Duration {
+// Duration is latest end − earliest start of the spans; 0 when a time is missing.
+func (f *Facts) Duration() time.Duration {
 	if f.Start == 0 || f.End <= f.Start {
 		return 0
 	}
