@@ -9,7 +9,6 @@ package exporter
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"tailweir/otlp"
 )
@@ -24,13 +23,21 @@ type Batch struct {
 
 // Part is one trace's share of a batch: Payload[Off:Off+Len] is itself a valid export request.
 type Part struct {
-	Trace  otlp.TraceID // zero for log records without a trace id
-	Kept   bool         // false: log records of a trace that was dropped or is not decided
-	Policy string       // the policy that decided
-	Reason string       // why the trace was released
-	Items  int          // spans or log records
-	Off    int
-	Len    int
+	Trace   otlp.TraceID // zero for log records without a trace id
+	Kept    bool         // false: log records of a trace that was dropped or is not decided
+	Decided bool         // Kept is the tail decision; false: nobody decided, and a record's own sampled flag says most
+	Policy  string       // the policy that decided
+	Reason  string       // why the trace was released
+	Items   int          // spans or log records
+	Off     int
+	Len     int
+	Sources []Source // logs only: where the records came from, in their order
+}
+
+// Source is a run of a part's log records that came in one message.
+type Source struct {
+	Message uint64 // hash of the message's payload: the same in every process, and whenever it is delivered
+	Items   int
 }
 
 // Exporter delivers batches. Implementations are safe for concurrent use.
@@ -39,26 +46,14 @@ type Exporter interface {
 	Name() string
 
 	// Export returns nil only after the backend confirmed the whole batch. It retries what can succeed later
-	// until ctx is done. Errors: *PermanentError and *PartialError as described there (use errors.As); any
+	// until ctx is done. Errors: *PermanentError and *PartialError as described there (use errors.AsType); any
 	// other error means that the backend may take the batch later. It neither modifies nor keeps the batch.
 	Export(ctx context.Context, b *Batch) error
 }
 
-// PermanentError says that the backend will never take the batch: it is for the dead-letter topic.
-type PermanentError struct {
-	Err error
-
-	// Parts are the indexes of Batch.Parts that were refused, ascending; the others were confirmed. nil means that the
-	// batch was refused as one, so that some of it may pass alone.
-	Parts []int
-}
-
-func (e *PermanentError) Error() string { return e.Err.Error() }
-func (e *PermanentError) Unwrap() error { return e.Err }
-
 // PartialError says that the backend has the batch except for Rejected items, which it did not name. They
 // must not be sent again (OTLP specification, "Partial Success"). It may come joined with a PermanentError
-// that names Parts; the rejected items are then of the other parts.
+// that names what it refused; the rejected items are then of the rest.
 type PartialError struct {
 	Rejected int    // spans or log records, at least 1
 	Msg      string // the backend's reason, at most 512 bytes
@@ -80,35 +75,11 @@ func (b *Batch) tiled() bool {
 	return len(b.Parts) > 0 && end == len(b.Payload)
 }
 
-// piece is a run of a batch's parts, [first, end), or the whole batch.
-type piece struct {
-	payload    []byte
-	items      int
-	first, end int
-}
-
-func (b *Batch) whole() piece {
-	return piece{payload: b.Payload, items: b.Items, end: len(b.Parts)}
-}
-
-// halve cuts a piece of at least two parts where its bytes are closest to even.
-func (b *Batch) halve(p piece) (piece, piece) {
-	base := b.Parts[p.first].Off
-	middle := base + len(p.payload)/2
-	inner := b.Parts[p.first+1 : p.end]
-	i, _ := slices.BinarySearchFunc(inner, middle, func(part Part, off int) int { return part.Off - off })
-	if i == len(inner) || (i > 0 && middle-inner[i-1].Off < inner[i].Off-middle) {
-		i--
-	}
-	return b.run(p.first, p.first+1+i), b.run(p.first+1+i, p.end)
-}
-
-func (b *Batch) run(first, end int) piece {
-	p := piece{first: first, end: end}
+// run is the payload and the items of the parts [first, end).
+func (b *Batch) run(first, end int) (payload []byte, items int) {
 	for _, part := range b.Parts[first:end] {
-		p.items += part.Items
+		items += part.Items
 	}
 	last := b.Parts[end-1]
-	p.payload = b.Payload[b.Parts[first].Off : last.Off+last.Len]
-	return p
+	return b.Payload[b.Parts[first].Off : last.Off+last.Len], items
 }

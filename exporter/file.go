@@ -107,17 +107,17 @@ func (f *File) Export(ctx context.Context, b *Batch) error {
 		return &PermanentError{Err: fmt.Errorf("export %s to %s: %w", b.Signal, lines.path, err)}
 	}
 	line = append(line, '\n')
-	err = f.retry.do(ctx, func(context.Context) *fault {
+	err = f.retry.do(ctx, func(context.Context) *Fault {
 		err := lines.append(line)
 		if err == nil {
 			return nil
 		}
-		f := &fault{endpoint: lines.path, code: "write", msg: err.Error(), cause: err, verdict: busy}
+		f := &Fault{Endpoint: lines.path, Code: "write", Msg: err.Error(), Cause: err, Verdict: Busy}
 		if errors.Is(err, os.ErrClosed) {
-			f.verdict = refused // everything else (no space, quota, a vanished mount) can be mended while we wait
+			f.Verdict = Refused // everything else (no space, quota, a vanished mount) can be mended while we wait
 		}
 		return f
-	}, func(ft *fault, wait time.Duration) {
+	}, func(ft *Fault, wait time.Duration) {
 		f.log.Warn("file write is retried", "wait", wait, "error", ft)
 	})
 	if err != nil {

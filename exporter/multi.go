@@ -65,10 +65,10 @@ func (m *Multi) Export(ctx context.Context, b *Batch) error {
 		})
 	}
 	wg.Wait()
-	return combine(errs)
+	return combine(b, errs)
 }
 
-func combine(errs []error) error {
+func combine(b *Batch, errs []error) error {
 	var transient, permanent []error
 	var refused *PermanentError
 	var partial *PartialError
@@ -82,7 +82,7 @@ func combine(errs []error) error {
 			transient = append(transient, err)
 		case isPermanent:
 			permanent = append(permanent, err)
-			refused = mergeRefused(refused, pe)
+			refused = mergeRefused(b, refused, pe)
 		}
 		if isPartial {
 			partial = mergePartial(partial, some)
@@ -104,17 +104,15 @@ func combine(errs []error) error {
 	return nil
 }
 
-// mergeRefused: a part that any exporter refused is refused.
-func mergeRefused(have, more *PermanentError) *PermanentError {
+// mergeRefused: what any exporter refused is refused.
+func mergeRefused(b *Batch, have, more *PermanentError) *PermanentError {
 	if have == nil {
-		return &PermanentError{Parts: more.Parts}
+		return &PermanentError{Refused: more.Refused}
 	}
-	if have.Parts == nil || more.Parts == nil {
+	if have.Refused == nil || more.Refused == nil {
 		return &PermanentError{}
 	}
-	union := slices.Concat(have.Parts, more.Parts)
-	slices.Sort(union)
-	return &PermanentError{Parts: slices.Compact(union)}
+	return &PermanentError{Refused: mergeRefusals(b, slices.Concat(have.Refused, more.Refused))}
 }
 
 // mergePartial keeps the greater count: backends that reject do so by the same rules for the same items more
@@ -123,7 +121,7 @@ func mergePartial(have, more *PartialError) *PartialError {
 	if have == nil {
 		return more
 	}
-	return &PartialError{Rejected: max(have.Rejected, more.Rejected), Msg: clip(have.Msg + "; " + more.Msg)}
+	return &PartialError{Rejected: max(have.Rejected, more.Rejected), Msg: Clip(have.Msg + "; " + more.Msg)}
 }
 
 func textOf(transient, permanent []error) error {

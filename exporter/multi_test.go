@@ -35,7 +35,16 @@ func (o outcome) Export(ctx context.Context, _ *Batch) error {
 func TestAllOutcomes(t *testing.T) {
 	ok := error(nil)
 	busy := errors.New("busy")
-	refused := func(parts ...int) error { return &PermanentError{Err: errors.New("refused"), Parts: parts} }
+	refused := func(parts ...int) error {
+		var all []Refusal
+		for _, p := range parts {
+			all = append(all, Refusal{Part: p, Err: errors.New("refused")})
+		}
+		return &PermanentError{Err: errors.New("refused"), Refused: all}
+	}
+	items := func(part int, items ...int) error {
+		return &PermanentError{Err: errors.New("refused"), Refused: []Refusal{{Part: part, Items: items, Err: errors.New("refused")}}}
+	}
 	partial := func(n int) error { return &PartialError{Rejected: n, Msg: fmt.Sprint("old ", n)} }
 	tests := []struct {
 		name     string
@@ -54,6 +63,9 @@ func TestAllOutcomes(t *testing.T) {
 		{"all parts between them", []error{refused(0, 1), refused(1, 2)}, "permanent", []int{0, 1, 2}, 0},
 		{"some and all", []error{refused(0), refused()}, "permanent", nil, 0},
 		{"refused and partial", []error{refused(1), partial(3)}, "permanent", []int{1}, 3},
+		{"items of one part", []error{items(1, 0, 2), items(1, 2, 3)}, "permanent", []int{1, 0, 2, 3}, 0},
+		{"items that make up a part", []error{items(1, 0, 2), items(1, 1, 3)}, "permanent", []int{1}, 0},
+		{"items and their part", []error{items(1, 0), refused(1)}, "permanent", []int{1}, 0},
 		{"partial", []error{ok, partial(3)}, "partial", nil, 3},
 		{"two partial", []error{partial(2), partial(3)}, "partial", nil, 3},
 		{"one of both kinds", []error{errors.Join(refused(1), partial(2)), ok}, "permanent", []int{1}, 2},
@@ -65,7 +77,7 @@ func TestAllOutcomes(t *testing.T) {
 			for i, err := range tt.errs {
 				list = append(list, outcome{name: fmt.Sprint("e", i), err: err, calls: &calls})
 			}
-			err := All(list...).Export(t.Context(), traceBatch(t, 1, 1, 2, 3))
+			err := All(list...).Export(t.Context(), traceBatch(t, 4, 1, 2, 3))
 			var pe *PermanentError
 			var some *PartialError
 			class := "ok"
@@ -81,7 +93,11 @@ func TestAllOutcomes(t *testing.T) {
 				t.Fatalf("%v is %s, want %s", err, class, tt.class)
 			}
 			if pe != nil {
-				if diff := cmp.Diff(tt.parts, pe.Parts); diff != "" {
+				var parts []int // each with its items after it
+				for _, r := range pe.Refused {
+					parts = append(append(parts, r.Part), r.Items...)
+				}
+				if diff := cmp.Diff(tt.parts, parts); diff != "" {
 					t.Errorf("parts (-want +got):\n%s", diff)
 				}
 				if !strings.Contains(err.Error(), "e0") && !strings.Contains(err.Error(), "e1") {

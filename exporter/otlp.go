@@ -5,30 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
-	"time"
 
 	"tailweir/otlp"
 )
 
 // OTLP sends batches to an OTLP backend over HTTP or gRPC, the payload's bytes as they are. Safe for
-// concurrent use; at most Concurrency requests are in flight, and a batch that waits for its next attempt
-// does not count.
+// concurrent use.
 type OTLP struct {
 	send    sender
-	slots   chan struct{}
-	timeout time.Duration
-	retry   retry
+	courier *Courier
 	log     *slog.Logger
-	outages [otlp.Logs + 1]outage // by signal: a backend may take one and not the other
 }
 
 // sender does one attempt. encode is called once per piece and its result is sent at each attempt of it.
 // The partial result is not nil when the backend confirmed with a partial success.
 type sender interface {
 	encode(payload []byte) ([]byte, error)
-	attempt(ctx context.Context, signal otlp.Signal, body []byte) (*PartialError, *fault)
+	attempt(ctx context.Context, signal otlp.Signal, body []byte) (*PartialError, *Fault)
 	endpoint(signal otlp.Signal) string // for people: without credentials
 	close() error
 }
@@ -61,11 +54,11 @@ func NewOTLP(c OTLPConfig) (*OTLP, error) {
 
 func newOTLP(c OTLPConfig, s sender) *OTLP {
 	return &OTLP{
-		send:    s,
-		slots:   make(chan struct{}, c.Concurrency),
-		timeout: c.Timeout,
-		retry:   retry{initial: c.InitialBackoff, max: c.MaxBackoff},
-		log:     c.Logger,
+		send: s,
+		courier: NewCourier(CourierConfig{
+			Timeout: c.Timeout, Concurrency: c.Concurrency, InitialBackoff: c.InitialBackoff, MaxBackoff: c.MaxBackoff, Logger: c.Logger,
+		}),
+		log: c.Logger,
 	}
 }
 
@@ -75,10 +68,12 @@ func (o *OTLP) Name() string { return "otlp" }
 // Close frees idle connections. Call it after the last Export returned.
 func (o *OTLP) Close() error { return o.send.close() }
 
+// Stats says what was sent, and how fast.
+func (o *OTLP) Stats() Stats { return o.courier.Stats() }
+
 // Export sends the batch and retries, until ctx is done, whatever is not the data's fault: also a refused key or a
-// wrong path, which are logged as errors once a minute with what to do. A batch of n parts that is refused is sent in
-// halves, until those at fault stand alone: at most 2n-1 requests, 2 log n where one part is at fault and all are alike.
-// The caller could halve too, but then every exporter beside this one would be given the same data again.
+// wrong path, which are logged as errors once a minute with what to do. A batch that is refused is sent in halves, see
+// Halve. The caller could halve too, but then every exporter beside this one would be given the same data again.
 func (o *OTLP) Export(ctx context.Context, b *Batch) error {
 	if b.Items == 0 || len(b.Payload) == 0 {
 		return nil
@@ -86,120 +81,77 @@ func (o *OTLP) Export(ctx context.Context, b *Batch) error {
 	if b.Signal != otlp.Traces && b.Signal != otlp.Logs {
 		return &PermanentError{Err: fmt.Errorf("export %s: otlp exporter sends traces and logs only", b.Signal)}
 	}
-	var d delivery
-	if err := o.deliver(ctx, b, b.whole(), &d); err != nil {
+	d := delivery{batch: b}
+	if err := o.deliver(ctx, &d); err != nil {
 		return fmt.Errorf("export %s to %w", b.Signal, err)
 	}
-	return d.result(b)
+	return d.result()
 }
 
-// maxCauses bounds the reasons that a refusal tells of all its parts: more than one is rare, and a dead letter's
-// attribute (1024 bytes) has room for two or three.
-const maxCauses = 3
-
-// delivery gathers what became of the pieces of one batch.
+// delivery gathers what became of one batch.
 type delivery struct {
-	refused  []int    // parts, ascending
-	causes   []string // of their refusals, each once, at most maxCauses
-	rejected int
-	message  string
+	batch   *Batch
+	refused []Refusal
+	partial *PartialError // the sum of all
 }
 
-// deliver sends one piece; it returns transient errors only, and refusals go to d.
-func (o *OTLP) deliver(ctx context.Context, b *Batch, p piece, d *delivery) error {
-	partial, err := o.sendPiece(ctx, b.Signal, p)
-	var f *fault
-	switch {
-	case err == nil:
-		d.confirm(partial)
-		return nil
-	case !errors.As(err, &f) || f.verdict.held():
-		return err
-	case f.verdict == refused && p.end-p.first > 1 && b.tiled():
-		left, right := b.halve(p)
-		if err := o.deliver(ctx, b, left, d); err != nil {
-			return err
-		}
-		return o.deliver(ctx, b, right, d)
+// deliver sends the batch, in pieces if need be; it returns transient errors only.
+func (o *OTLP) deliver(ctx context.Context, d *delivery) error {
+	pieces, payload, items := len(d.batch.Parts), d.batch.Payload, d.batch.Items
+	tiled := d.batch.tiled()
+	if !tiled {
+		pieces = 1
 	}
-	d.refuse(p, f)
+	return Halve(pieces, func(first, end int) error {
+		if tiled {
+			payload, items = d.batch.run(first, end)
+		}
+		return o.sendPiece(ctx, d, payload, items)
+	}, func(i int, f *Fault) { d.refused = append(d.refused, Refusal{Part: i, Reason: ReasonRejected, Err: f}) })
+}
+
+func (o *OTLP) sendPiece(ctx context.Context, d *delivery, payload []byte, items int) error {
+	body, err := o.send.encode(payload)
+	if err != nil {
+		return err
+	}
+	signal := d.batch.Signal
+	var partial *PartialError
+	err = o.courier.Deliver(ctx, signal, func(ctx context.Context) (f *Fault) {
+		partial, f = o.send.attempt(ctx, signal, body)
+		return f
+	})
+	if err != nil || partial == nil {
+		return err
+	}
+	o.log.Warn("backend answered with a partial success", "signal", signal.String(), "items", items, "rejected", partial.Rejected, "message", partial.Msg)
+	if partial.Rejected > 0 && partial.Rejected >= items {
+		return &Fault{Endpoint: o.send.endpoint(signal), Code: "partial success that rejects all items", Msg: partial.Msg, Verdict: Rejected}
+	}
+	d.confirm(partial)
 	return nil
 }
 
-func (o *OTLP) sendPiece(ctx context.Context, signal otlp.Signal, p piece) (*PartialError, error) {
-	body, err := o.send.encode(p.payload)
-	if err != nil {
-		return nil, err
-	}
-	log, outage := o.log.With("signal", signal.String()), &o.outages[signal]
-	var partial *PartialError
-	err = o.retry.do(ctx, func(ctx context.Context) (f *fault) {
-		partial, f = o.attempt(ctx, signal, body)
-		return f
-	}, func(f *fault, wait time.Duration) {
-		outage.failed(log, f, wait)
-	})
-	if err == nil {
-		outage.worked(log)
-	}
-	if partial == nil {
-		return nil, err
-	}
-	log.Warn("backend answered with a partial success", "items", p.items, "rejected", partial.Rejected, "message", partial.Msg)
-	if partial.Rejected > 0 && partial.Rejected >= p.items {
-		return nil, &fault{endpoint: o.send.endpoint(signal), code: "partial success that rejects all items", msg: partial.Msg, verdict: rejected}
-	}
-	return partial, nil
-}
-
-func (o *OTLP) attempt(ctx context.Context, signal otlp.Signal, body []byte) (*PartialError, *fault) {
-	select {
-	case o.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, &fault{endpoint: o.send.endpoint(signal), code: "not sent", verdict: busy, cause: context.Cause(ctx)}
-	}
-	defer func() { <-o.slots }()
-	ctx, cancel := context.WithTimeout(ctx, o.timeout)
-	defer cancel()
-	return o.send.attempt(ctx, signal, body)
-}
-
 func (d *delivery) confirm(partial *PartialError) {
-	if partial == nil || partial.Rejected <= 0 {
+	if partial.Rejected <= 0 {
 		return // a message without rejected items is a warning, and logged
 	}
-	d.rejected += partial.Rejected
-	if d.message == "" {
-		d.message = partial.Msg
+	if d.partial == nil {
+		d.partial = &PartialError{Msg: partial.Msg}
 	}
+	d.partial.Rejected += partial.Rejected
 }
 
-func (d *delivery) refuse(p piece, cause *fault) {
-	if text := cause.Error(); len(d.causes) < maxCauses && !slices.Contains(d.causes, text) {
-		d.causes = append(d.causes, text)
+func (d *delivery) result() error {
+	permanent := Refuse(d.batch, d.refused)
+	if pe, refused := permanent.(*PermanentError); refused && !d.batch.tiled() {
+		pe.Refused = nil
 	}
-	for i := p.first; i < p.end; i++ {
-		d.refused = append(d.refused, i)
-	}
-}
-
-func (d *delivery) result(b *Batch) error {
-	var partial *PartialError
-	if d.rejected > 0 {
-		partial = &PartialError{Rejected: d.rejected, Msg: d.message}
-	}
-	if d.causes == nil {
-		if partial == nil {
-			return nil
-		}
-		return partial
-	}
-	permanent := &PermanentError{Err: fmt.Errorf("export %s to %s", b.Signal, strings.Join(d.causes, "; "))}
-	if b.tiled() {
-		permanent.Parts = d.refused
-	}
-	if partial == nil {
+	switch {
+	case d.partial == nil:
 		return permanent
+	case permanent == nil:
+		return d.partial
 	}
-	return errors.Join(permanent, partial)
+	return errors.Join(permanent, d.partial)
 }

@@ -103,7 +103,7 @@ func TestOTLPTLS(t *testing.T) {
 				defer cancel()
 				if !tt.ok {
 					// One refused handshake is enough: the retry's log line ends the wait.
-					o.log = onLog(cancel)
+					o.courier.log = onLog(cancel)
 				}
 				err := o.Export(ctx, traceBatch(t, 1, 1))
 				if pe := (*PermanentError)(nil); (err == nil) != tt.ok || errors.As(err, &pe) {

@@ -5,21 +5,16 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"strings"
 	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/code"
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	grpcgzip "google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 
 	"tailweir/otlp"
 )
@@ -106,7 +101,7 @@ func (s *grpcSender) encode(payload []byte) ([]byte, error) {
 	return bytes.Clone(payload), nil
 }
 
-func (s *grpcSender) attempt(ctx context.Context, signal otlp.Signal, body []byte) (*PartialError, *fault) {
+func (s *grpcSender) attempt(ctx context.Context, signal otlp.Signal, body []byte) (*PartialError, *Fault) {
 	method := methodTraces
 	if signal == otlp.Logs {
 		method = methodLogs
@@ -114,34 +109,7 @@ func (s *grpcSender) attempt(ctx context.Context, signal otlp.Signal, body []byt
 	var answer []byte
 	err := s.conn.Invoke(metadata.NewOutgoingContext(ctx, s.headers), method, body, &answer)
 	if err != nil {
-		return nil, codeFault(s.server, err)
+		return nil, StatusFault(s.server, err, CodeVerdict)
 	}
 	return partialSuccess(signal, answer, false), nil
-}
-
-func codeFault(endpoint string, err error) *fault {
-	st := status.Convert(err)
-	wait, hasWait := retryInfo(st)
-	message := clip(st.Message())
-	return &fault{
-		endpoint: endpoint, code: codeName(st.Code()), msg: message,
-		verdict: codeVerdict(st.Code(), message, hasWait), wait: wait,
-	}
-}
-
-func retryInfo(st *status.Status) (wait time.Duration, ok bool) {
-	for _, d := range st.Details() {
-		if info, is := d.(*errdetails.RetryInfo); is {
-			return max(0, info.GetRetryDelay().AsDuration()), true
-		}
-	}
-	return 0, false
-}
-
-// codeName is the specification's spelling, RESOURCE_EXHAUSTED, which people search for.
-func codeName(c codes.Code) string {
-	if name, ok := code.Code_name[int32(c)]; ok {
-		return name
-	}
-	return strings.ToUpper(c.String())
 }

@@ -96,11 +96,11 @@ func (s *httpSender) target(signal otlp.Signal) *url.URL {
 
 func (s *httpSender) endpoint(signal otlp.Signal) string { return display(s.target(signal)) }
 
-func (s *httpSender) attempt(ctx context.Context, signal otlp.Signal, body []byte) (*PartialError, *fault) {
+func (s *httpSender) attempt(ctx context.Context, signal otlp.Signal, body []byte) (*PartialError, *Fault) {
 	target := s.target(signal)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), bytes.NewReader(body))
 	if err != nil {
-		return nil, &fault{endpoint: display(target), code: "bad request", msg: "endpoint is not usable"}
+		return nil, &Fault{Endpoint: display(target), Code: "bad request", Msg: "endpoint is not usable"}
 	}
 	for k, v := range s.headers {
 		if http.CanonicalHeaderKey(k) == "Host" {
@@ -138,19 +138,19 @@ func (s *httpSender) attempt(ctx context.Context, signal otlp.Signal, body []byt
 func webPage(media string) bool { return media == "text/html" || media == "application/xhtml+xml" }
 
 // statusFault is for an answer that is no confirmation: any but 2xx, or a web page.
-func statusFault(target *url.URL, res *http.Response, media string, body []byte) *fault {
-	f := &fault{
-		endpoint: display(target),
-		code:     strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode),
-		msg:      clip(statusMessage(media, body)),
-		verdict:  httpVerdict(res.StatusCode),
-		wait:     retryAfter(res.Header.Get("Retry-After"), time.Now()),
+func statusFault(target *url.URL, res *http.Response, media string, body []byte) *Fault {
+	f := &Fault{
+		Endpoint: display(target),
+		Code:     strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode),
+		Msg:      Clip(statusMessage(media, body)),
+		Verdict:  httpVerdict(res.StatusCode),
+		Wait:     retryAfter(res.Header.Get("Retry-After"), time.Now()),
 	}
 	if res.StatusCode/100 == 2 {
-		f.msg, f.verdict = clip("a web page: "+f.msg), noEndpoint
+		f.Msg, f.Verdict = Clip("a web page: "+f.Msg), NoEndpoint
 	}
 	if to, err := res.Location(); err == nil && res.StatusCode/100 == 3 {
-		f.msg = clip("redirects to " + display(to)) // the body may repeat the URL with its query
+		f.Msg = Clip("redirects to " + display(to)) // the body may repeat the URL with its query
 	}
 	return f
 }
@@ -186,9 +186,9 @@ func retryAfter(value string, now time.Time) time.Duration {
 	return 0
 }
 
-func networkFault(target *url.URL, err error) *fault {
+func networkFault(target *url.URL, err error) *Fault {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err // the outer text repeats the URL with its query
 	}
-	return &fault{endpoint: display(target), code: "network", msg: clip(err.Error()), verdict: busy, cause: err}
+	return &Fault{Endpoint: display(target), Code: "network", Msg: Clip(err.Error()), Verdict: Busy, Cause: err}
 }

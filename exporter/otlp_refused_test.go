@@ -33,7 +33,7 @@ type picky struct {
 func (p *picky) endpoint(otlp.Signal) string     { return "e" }
 func (p *picky) encode(b []byte) ([]byte, error) { return b, nil }
 func (p *picky) close() error                    { return nil }
-func (p *picky) attempt(_ context.Context, _ otlp.Signal, body []byte) (*PartialError, *fault) {
+func (p *picky) attempt(_ context.Context, _ otlp.Signal, body []byte) (*PartialError, *Fault) {
 	p.sent = append(p.sent, string(body))
 	var parts []int
 	for part := range bytes.SplitAfterSeq(body, []byte{0}) {
@@ -42,12 +42,19 @@ func (p *picky) attempt(_ context.Context, _ otlp.Signal, body []byte) (*Partial
 		}
 		n := int(part[0]) - 1
 		if slices.Contains(p.bad, n) {
-			return nil, &fault{endpoint: "e", code: "400", msg: p.why(n)}
+			return nil, &Fault{Endpoint: "e", Code: "400", Msg: p.why(n)}
 		}
 		parts = append(parts, n)
 	}
 	p.has = append(p.has, parts...)
 	return nil, nil
+}
+
+func partsOf(pe *PermanentError) (parts []int) {
+	for _, r := range pe.Refused {
+		parts = append(parts, r.Part)
+	}
+	return parts
 }
 
 // numbered is a batch for picky, with parts of the sizes, each at least 2.
@@ -81,7 +88,7 @@ func TestOTLPNamesRefusedParts(t *testing.T) {
 		err := newOTLP(OTLPConfig{Logger: silent}.withDefaults(), s).Export(t.Context(), numbered(sizes...))
 		var parts []int
 		if pe, ok := errors.AsType[*PermanentError](err); ok {
-			parts = pe.Parts
+			parts = partsOf(pe)
 		} else if err != nil {
 			t.Fatalf("seed %d: err %v", seed, err)
 		}
@@ -111,7 +118,7 @@ func TestOTLPRefusedCost(t *testing.T) {
 			b := numbered(slices.Repeat([]int{50}, len(all))...)
 			err := All(o, outcome{"healthy", 0, nil, &calls}).Export(t.Context(), b)
 			var pe *PermanentError
-			if errors.As(err, &pe) != (tt.bad != nil) || pe != nil && !slices.Equal(pe.Parts, tt.bad) {
+			if errors.As(err, &pe) != (tt.bad != nil) || pe != nil && !slices.Equal(partsOf(pe), tt.bad) {
 				t.Errorf("err %v, want parts %v", err, tt.bad)
 			}
 			if len(s.sent) != tt.want || calls.Load() != 1 {
@@ -131,8 +138,8 @@ func TestOTLPRefusedAsOne(t *testing.T) {
 		s := &picky{bad: []int{1}, why: func(int) string { return "bad span" }}
 		err := newOTLP(OTLPConfig{Logger: silent}.withDefaults(), s).Export(t.Context(), b)
 		var pe *PermanentError
-		if !errors.As(err, &pe) || pe.Parts != nil || len(s.sent) != 1 {
-			t.Errorf("%s: %v, parts %v after %d requests, want it refused as one", name, err, pe.Parts, len(s.sent))
+		if !errors.As(err, &pe) || pe.Refused != nil || len(s.sent) != 1 {
+			t.Errorf("%s: %v, parts %v after %d requests, want it refused as one", name, err, partsOf(pe), len(s.sent))
 		}
 	}
 }
@@ -177,7 +184,7 @@ func TestOTLPRejectsAll(t *testing.T) {
 				b.Script(tt.script...)
 				err := o.Export(t.Context(), tt.batch)
 				pe, _ := errors.AsType[*PermanentError](err)
-				if pe == nil != (tt.parts == nil) || pe != nil && !slices.Equal(pe.Parts, tt.parts) {
+				if pe == nil != (tt.parts == nil) || pe != nil && !slices.Equal(partsOf(pe), tt.parts) {
 					t.Errorf("err %v %+v, want parts %v refused", err, pe, tt.parts)
 				}
 				partial, _ := errors.AsType[*PartialError](err)
@@ -221,6 +228,7 @@ func TestOTLPWebPage(t *testing.T) {
 		var logged bytes.Buffer
 		o := open(t, OTLPConfig{Endpoint: b.URL})
 		o.log = slog.New(slog.NewTextHandler(&logged, nil))
+		o.courier.log = o.log
 		before := len(b.Requests())
 		b.Script(exportertest.Answer{Status: tt.status, Body: tt.body, Header: map[string]string{"Content-Type": tt.media}})
 		err := o.Export(t.Context(), traceBatch(t, 1, 1))
@@ -245,7 +253,7 @@ func TestOTLPWebPageOverGRPC(t *testing.T) {
 	o := open(t, OTLPConfig{Endpoint: "grpc" + strings.TrimPrefix(srv.URL, "http")})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	o.log = onLog(cancel)
+	o.courier.log = onLog(cancel)
 	err := o.Export(ctx, traceBatch(t, 1, 1))
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "text/html") {
 		t.Errorf("err %v, want the page to be held until the context ends", err)

@@ -108,7 +108,7 @@ func TestOTLPTransientUntilContextIsDone(t *testing.T) {
 	for _, scheme := range []string{"http://", "grpc://"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		o := open(t, OTLPConfig{Endpoint: scheme + free})
-		o.log = onLog(cancel)
+		o.courier.log = onLog(cancel)
 		err := o.Export(ctx, traceBatch(t, 1, 1))
 		var pe *PermanentError
 		if !errors.Is(err, context.Canceled) || errors.As(err, &pe) || !strings.Contains(err.Error(), free) {
@@ -172,7 +172,7 @@ func TestOTLPHalves(t *testing.T) {
 			if !errors.As(err, &pe) {
 				t.Fatalf("err %v, want a PermanentError for the part that is too large by itself", err)
 			}
-			if diff := cmp.Diff([]int{2}, pe.Parts); diff != "" {
+			if diff := cmp.Diff([]int{2}, partsOf(pe)); diff != "" {
 				t.Errorf("refused parts (-want +got):\n%s", diff)
 			}
 			var sent, want []byte
@@ -203,7 +203,7 @@ func TestOTLPPartialAndRefused(t *testing.T) {
 	err := o.Export(t.Context(), traceBatch(t, 2, 1, 2))
 	var pe *PermanentError
 	var partial *PartialError
-	if !errors.As(err, &pe) || !errors.As(err, &partial) || partial.Rejected != 1 || !cmp.Equal(pe.Parts, []int{1}) {
+	if !errors.As(err, &pe) || !errors.As(err, &partial) || partial.Rejected != 1 || !cmp.Equal(partsOf(pe), []int{1}) {
 		t.Errorf("err %v, want part 1 refused and 1 item of the other rejected", err)
 	}
 }
@@ -215,7 +215,7 @@ func TestOTLPConcurrency(t *testing.T) {
 	first, stop := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- o.Export(first, traceBatch(t, 1, 1)) }()
-	for len(o.slots) == 0 {
+	for o.Stats().Running == 0 {
 		time.Sleep(time.Millisecond) // until the first attempt has the slot
 	}
 	second, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

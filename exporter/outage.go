@@ -18,8 +18,8 @@ type outage struct {
 	reminded time.Time // kept over successes: a key that works on every other replica must not flood either
 }
 
-func (o *outage) failed(log *slog.Logger, f *fault, wait time.Duration) {
-	advice := f.verdict.advice()
+func (o *outage) failed(log *slog.Logger, f *Fault, wait time.Duration) {
+	advice := f.Verdict.advice()
 	if !o.tell(advice != "") {
 		return
 	}

@@ -16,7 +16,7 @@ import (
 // cycle is a sender that fails in turn by faults, of which nil is a success, for ever. Logs fail always if noLogs.
 type cycle struct {
 	mu     sync.Mutex
-	faults []*fault
+	faults []*Fault
 	next   int
 	noLogs bool
 }
@@ -24,9 +24,9 @@ type cycle struct {
 func (c *cycle) encode(b []byte) ([]byte, error) { return b, nil }
 func (c *cycle) close() error                    { return nil }
 func (*cycle) endpoint(otlp.Signal) string       { return "e" }
-func (c *cycle) attempt(_ context.Context, signal otlp.Signal, _ []byte) (*PartialError, *fault) {
+func (c *cycle) attempt(_ context.Context, signal otlp.Signal, _ []byte) (*PartialError, *Fault) {
 	if signal == otlp.Logs && c.noLogs {
-		return nil, &fault{endpoint: "e", code: "404", verdict: noEndpoint}
+		return nil, &Fault{Endpoint: "e", Code: "404", Verdict: NoEndpoint}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,9 +61,9 @@ func logOf(t *testing.T, s sender, batches ...*Batch) string {
 // What somebody has to mend is an error with what to do, about once a minute however many batches wait; the rest is
 // one warning for each outage.
 func TestOutageInTheLog(t *testing.T) {
-	key := &fault{endpoint: "e", code: "401", verdict: noAccess}
-	path := &fault{endpoint: "e", code: "404", verdict: noEndpoint}
-	full := &fault{endpoint: "e", code: "503", verdict: busy}
+	key := &Fault{Endpoint: "e", Code: "401", Verdict: NoAccess}
+	path := &Fault{Endpoint: "e", Code: "404", Verdict: NoEndpoint}
+	full := &Fault{Endpoint: "e", Code: "503", Verdict: Busy}
 	three := []*Batch{traceBatch(t, 1, 1), traceBatch(t, 1, 2), traceBatch(t, 1, 3)}
 	tests := []struct {
 		name    string
@@ -74,11 +74,11 @@ func TestOutageInTheLog(t *testing.T) {
 		want    string
 		works   bool // "export works again" is logged
 	}{
-		{"a revoked key", &cycle{faults: []*fault{key}}, three, 0, true, "check the exporter's headers and credentials", false},
-		{"a wrong path", &cycle{faults: []*fault{path}}, three, 0, true, "check the exporter's endpoint and its path", false},
-		{"a key that works every other time", &cycle{faults: []*fault{key, nil}}, three, 0, true, "credentials", true},
-		{"busy", &cycle{faults: []*fault{full}}, three, 1, false, "error=\"e: 503\"", false},
-		{"busy, then a revoked key", &cycle{faults: []*fault{full, key}}, three, 1, true, "credentials", false},
+		{"a revoked key", &cycle{faults: []*Fault{key}}, three, 0, true, "check the exporter's headers and credentials", false},
+		{"a wrong path", &cycle{faults: []*Fault{path}}, three, 0, true, "check the exporter's endpoint and its path", false},
+		{"a key that works every other time", &cycle{faults: []*Fault{key, nil}}, three, 0, true, "credentials", true},
+		{"busy", &cycle{faults: []*Fault{full}}, three, 1, false, "error=\"e: 503\"", false},
+		{"busy, then a revoked key", &cycle{faults: []*Fault{full, key}}, three, 1, true, "credentials", false},
 		{"traces are taken, logs are not", &cycle{noLogs: true}, append(three, logBatch(t, 1, "a")), 0, true, "signal=logs", false},
 	}
 	for _, tt := range tests {

@@ -31,7 +31,7 @@ func partialSuccess(signal otlp.Signal, answer []byte, isJSON bool) *PartialErro
 	if rejected <= 0 && message == "" {
 		return nil
 	}
-	return &PartialError{Rejected: int(max(0, rejected)), Msg: clip(message)}
+	return &PartialError{Rejected: int(max(0, rejected)), Msg: Clip(message)}
 }
 
 func unmarshal(res interface {

@@ -30,22 +30,22 @@ func (r retry) waits() *backoff.ExponentialBackOff {
 // do calls attempt until it succeeds, is refused or ctx is done; failed hears of each fault that is held
 // and the wait that follows it. A backend's own wish is a floor: the jitter comes on top of it when it is
 // the longer of the two, or clients that were throttled together would return together.
-func (r retry) do(ctx context.Context, attempt func(context.Context) *fault, failed func(*fault, time.Duration)) error {
+func (r retry) do(ctx context.Context, attempt func(context.Context) *Fault, failed func(*Fault, time.Duration)) error {
 	waits := r.waits()
 	for {
 		f := attempt(ctx)
 		if f == nil {
 			return nil
 		}
-		if !f.verdict.held() {
+		if !f.Verdict.held() {
 			return f
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w (%w)", f, context.Cause(ctx))
 		}
 		wait := waits.NextBackOff()
-		if f.wait > 0 {
-			asked := min(f.wait, maxWait)
+		if f.Wait > 0 {
+			asked := min(f.Wait, maxWait)
 			wait = max(wait, asked+min(wait, asked)/4)
 		}
 		failed(f, wait)

@@ -30,7 +30,7 @@ func (h callHandler) WithGroup(string) slog.Handler             { return h }
 
 // scripted is a sender without sockets: it answers by the script and notes when it was called.
 type scripted struct {
-	faults []*fault
+	faults []*Fault
 	start  time.Time
 	at     []time.Duration
 }
@@ -38,7 +38,7 @@ type scripted struct {
 func (s *scripted) encode(b []byte) ([]byte, error) { return b, nil }
 func (s *scripted) close() error                    { return nil }
 func (*scripted) endpoint(otlp.Signal) string       { return "e" }
-func (s *scripted) attempt(context.Context, otlp.Signal, []byte) (*PartialError, *fault) {
+func (s *scripted) attempt(context.Context, otlp.Signal, []byte) (*PartialError, *Fault) {
 	s.at = append(s.at, time.Since(s.start))
 	if len(s.faults) == 0 {
 		return nil, nil
@@ -49,22 +49,22 @@ func (s *scripted) attempt(context.Context, otlp.Signal, []byte) (*PartialError,
 }
 
 func TestRetryWaits(t *testing.T) {
-	busy := func(wait time.Duration) *fault {
-		return &fault{endpoint: "e", code: "busy", verdict: busy, wait: wait}
+	busy := func(wait time.Duration) *Fault {
+		return &Fault{Endpoint: "e", Code: "busy", Verdict: Busy, Wait: wait}
 	}
 	tests := []struct {
 		name     string
-		faults   []*fault
+		faults   []*Fault
 		min, max []time.Duration // of each wait
 	}{
 		{"doubles up to the maximum, spread by half",
-			[]*fault{busy(0), busy(0), busy(0), busy(0), busy(0), busy(0), busy(0)},
+			[]*Fault{busy(0), busy(0), busy(0), busy(0), busy(0), busy(0), busy(0)},
 			[]time.Duration{500e6, 1e9, 2e9, 4e9, 8e9, 15e9, 15e9},
 			[]time.Duration{1500e6, 3e9, 6e9, 12e9, 24e9, 45e9, 45e9}},
-		{"what the backend asks is a floor", []*fault{busy(20 * time.Second), busy(0)},
+		{"what the backend asks is a floor", []*Fault{busy(20 * time.Second), busy(0)},
 			[]time.Duration{20e9, 1e9}, []time.Duration{20375e6, 3e9}},
-		{"a short wish does not shorten the backoff", []*fault{busy(time.Millisecond)}, []time.Duration{500e6}, []time.Duration{1500e6}},
-		{"an absurd wish is capped", []*fault{busy(48 * time.Hour)}, []time.Duration{maxWait}, []time.Duration{maxWait + 375*time.Millisecond}},
+		{"a short wish does not shorten the backoff", []*Fault{busy(time.Millisecond)}, []time.Duration{500e6}, []time.Duration{1500e6}},
+		{"an absurd wish is capped", []*Fault{busy(48 * time.Hour)}, []time.Duration{maxWait}, []time.Duration{maxWait + 375*time.Millisecond}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -91,7 +91,7 @@ func TestRetryEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &scripted{start: time.Now()}
 		for range 1000 {
-			s.faults = append(s.faults, &fault{endpoint: "e", code: "busy", verdict: busy})
+			s.faults = append(s.faults, &Fault{Endpoint: "e", Code: "busy", Verdict: Busy})
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
@@ -111,8 +111,8 @@ func TestRetryEndsWithContext(t *testing.T) {
 
 func TestOutageIsLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		busy := &fault{endpoint: "e", code: "busy", verdict: busy}
-		s := &scripted{start: time.Now(), faults: []*fault{busy, busy, busy, busy}}
+		busy := &Fault{Endpoint: "e", Code: "busy", Verdict: Busy}
+		s := &scripted{start: time.Now(), faults: []*Fault{busy, busy, busy, busy}}
 		lines := 0
 		o := newOTLP(OTLPConfig{Logger: onLog(func() { lines++ })}.withDefaults(), s)
 		for range 3 {
@@ -142,18 +142,18 @@ func TestRetryAfterHeader(t *testing.T) {
 
 // The backend's wish must reach the retry from both protocols.
 func TestBackendsWish(t *testing.T) {
-	for _, code := range []int{429, 503} {
+	for code, want := range map[int]Verdict{429: Quota, 503: Busy} {
 		res := &http.Response{StatusCode: code, Header: http.Header{"Retry-After": {"7"}}}
-		if f := statusFault(&url.URL{Scheme: "http", Host: "h"}, res, "", nil); f.wait != 7*time.Second || f.verdict != busy {
+		if f := statusFault(&url.URL{Scheme: "http", Host: "h"}, res, "", nil); f.Wait != 7*time.Second || f.Verdict != want {
 			t.Errorf("HTTP %d: %+v, want a wait of 7s", code, f)
 		}
 	}
-	for _, code := range []codes.Code{codes.Unavailable, codes.ResourceExhausted} {
+	for code, want := range map[codes.Code]Verdict{codes.Unavailable: Busy, codes.ResourceExhausted: Quota} {
 		st, err := status.New(code, "").WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(9 * time.Second)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f := codeFault("grpc://h", st.Err()); f.wait != 9*time.Second || f.verdict != busy {
+		if f := StatusFault("grpc://h", st.Err(), CodeVerdict); f.Wait != 9*time.Second || f.Verdict != want {
 			t.Errorf("%s: %+v, want a wait of 9s", code, f)
 		}
 	}

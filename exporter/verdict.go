@@ -8,32 +8,35 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// verdict says what an attempt's failure is about, and by that what becomes of the batch.
-type verdict uint8
+// Verdict says what an attempt's failure is about, and by that what becomes of the data.
+type Verdict uint8
 
+// The verdicts.
 const (
-	refused    verdict = iota // the data, or its size: it will never be taken, but pieces of it may
-	rejected                  // the data, item by item: no piece of it will be taken
-	busy                      // the backend or the network: passes by itself
-	noAccess                  // the credentials or the account: passes when somebody has mended it
-	noEndpoint                // the endpoint: passes when somebody has mended it
+	Refused    Verdict = iota // the data, or its size: it will never be taken, but pieces of it may
+	Rejected                  // the data, item by item: no piece of it will be taken
+	Busy                      // the backend or the network: passes by itself
+	Quota                     // a rate or an allowance: passes by itself, the sooner the fewer requests are sent
+	Unsure                    // either the backend or the data: tried some times, then Refused
+	NoAccess                  // the credentials or the account: passes when somebody has mended it
+	NoEndpoint                // the endpoint: passes when somebody has mended it
 )
 
-// held reports whether the batch is kept and tried again.
-func (v verdict) held() bool { return v >= busy }
+// held reports whether the data is kept and tried again.
+func (v Verdict) held() bool { return v >= Busy }
 
 // advice is what somebody has to do, "" when nothing.
-func (v verdict) advice() string {
+func (v Verdict) advice() string {
 	switch v {
-	case noAccess:
+	case NoAccess:
 		return "check the exporter's headers and credentials, and the account behind them; the data is held until then"
-	case noEndpoint:
+	case NoEndpoint:
 		return "check the exporter's endpoint and its path, or leave the signal out of its signals if the backend does not take it; the data is held until then"
 	}
 	return ""
 }
 
-// httpVerdict and codeVerdict hold more than the OTLP specification's lists of retryable codes ("Failures"), which
+// httpVerdict and CodeVerdict hold more than the OTLP specification's lists of retryable codes ("Failures"), which
 // suit a sender without a store: it must drop what it cannot deliver soon. Here Pub/Sub keeps the backlog, for
 // days, and what is refused becomes a dead letter. So only what may be the data's fault is refused; a revoked key
 // or a mistyped path would send the whole stream to the dead letters, to be replayed by hand. Beyond OTLP held are:
@@ -47,51 +50,56 @@ func (v verdict) advice() string {
 //
 // 500, INTERNAL and UNKNOWN stay refused as in OTLP: some backends answer so to one span that they cannot digest,
 // which would be tried for ever. So do 4xx codes of no known meaning.
-func httpVerdict(status int) verdict {
+func httpVerdict(status int) Verdict {
 	switch status {
-	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-		return busy
+	case http.StatusRequestTimeout, http.StatusTooEarly:
+		return Busy
+	case http.StatusTooManyRequests:
+		return Quota
 	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusProxyAuthRequired,
 		http.StatusRequestHeaderFieldsTooLarge:
-		return noAccess
+		return NoAccess
 	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusGone, http.StatusRequestURITooLong,
 		http.StatusMisdirectedRequest, http.StatusUpgradeRequired, http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:
-		return noEndpoint
+		return NoEndpoint
 	case http.StatusInternalServerError:
-		return refused
+		return Refused
 	}
 	switch status / 100 {
 	case 1, 3:
-		return noEndpoint
+		return NoEndpoint
 	case 5:
-		return busy
+		return Busy
 	}
-	return refused
+	return Refused
 }
 
-// codeVerdict is httpVerdict for OTLP/gRPC; retryInfo says that the status had that detail. RESOURCE_EXHAUSTED is two
+// CodeVerdict is httpVerdict for OTLP/gRPC; retryInfo says that the status had that detail. RESOURCE_EXHAUSTED is two
 // things: a quota or a rate, which recovers (many backends send it without RetryInfo), and gRPC libraries' answer to
 // a message over their limit, which does not. Only the text tells them apart. Taking a quota for a size
 // makes dead letters of good data; taking a size for a quota holds one batch for ever, seen as retries.
-func codeVerdict(code codes.Code, message string, retryInfo bool) verdict {
+func CodeVerdict(code codes.Code, message string, retryInfo bool) Verdict {
 	switch code {
 	case codes.ResourceExhausted, codes.OutOfRange: // tonic says OUT_OF_RANGE for a message over its limit
 		if !retryInfo && aboutSize.MatchString(message) {
-			return refused
+			return Refused
 		}
-		return busy
+		if code == codes.ResourceExhausted {
+			return Quota
+		}
+		return Busy
 	case codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.Unavailable, codes.DataLoss:
-		return busy
+		return Busy
 	case codes.Unauthenticated, codes.PermissionDenied:
-		return noAccess
+		return NoAccess
 	case codes.NotFound, codes.Unimplemented:
-		return noEndpoint
+		return NoEndpoint
 	case codes.Unknown:
 		if strings.HasPrefix(message, foreignAnswer) {
-			return noEndpoint
+			return NoEndpoint
 		}
 	}
-	return refused
+	return Refused
 }
 
 // foreignAnswer is how grpc-go reports a 200 that is not of gRPC: a web page. Other statuses stay refused: a proxy's 413

@@ -14,12 +14,13 @@ import (
 )
 
 // httpVerdicts has every status that net/http names, and some that it does not.
-var httpVerdicts = map[verdict][]int{
-	refused: {400, 409, 411, 412, 413, 415, 416, 417, 418, 422, 423, 424, 428, 451, 499, 500},
+var httpVerdicts = map[Verdict][]int{
+	Refused: {400, 409, 411, 412, 413, 415, 416, 417, 418, 422, 423, 424, 428, 451, 499, 500},
 
-	busy:     {408, 425, 429, 502, 503, 504, 506, 507, 508, 510, 511, 520, 522, 529, 599},
-	noAccess: {401, 402, 403, 407, 431},
-	noEndpoint: {100, 101, 102, 103, 300, 301, 302, 303, 304, 305, 307, 308, 399,
+	Busy:     {408, 425, 502, 503, 504, 506, 507, 508, 510, 511, 520, 522, 529, 599},
+	Quota:    {429},
+	NoAccess: {401, 402, 403, 407, 431},
+	NoEndpoint: {100, 101, 102, 103, 300, 301, 302, 303, 304, 305, 307, 308, 399,
 		404, 405, 406, 410, 414, 421, 426, 501, 505},
 }
 
@@ -27,44 +28,44 @@ var codeVerdicts = []struct {
 	code      codes.Code
 	message   string
 	retryInfo bool
-	want      verdict
+	want      Verdict
 }{
-	{codes.Canceled, "", false, busy},
-	{codes.Unknown, "", false, refused},
-	{codes.Unknown, "unexpected HTTP status code received from server: 200 (OK); transport: received unexpected content-type \"text/html\"", false, noEndpoint},
-	{codes.Unknown, "unexpected HTTP status code received from server: 413 (Request Entity Too Large); transport: received unexpected content-type \"text/html\"", false, refused},
-	{codes.InvalidArgument, "", false, refused},
-	{codes.InvalidArgument, "span name larger than 10", false, refused},
-	{codes.DeadlineExceeded, "", false, busy},
-	{codes.NotFound, "", false, noEndpoint},
-	{codes.AlreadyExists, "", false, refused},
-	{codes.PermissionDenied, "", false, noAccess},
-	{codes.ResourceExhausted, "", true, busy},
-	{codes.ResourceExhausted, "", false, busy},
-	{codes.ResourceExhausted, "request is over the limit of 500 bytes", true, busy},
-	{codes.ResourceExhausted, "Quota exceeded for quota metric 'Write requests' per minute", false, busy},
-	{codes.ResourceExhausted, "RATE_LIMITED: ingestion rate limit (local: 15000000 bytes) exceeded while adding 512 bytes for user 7", false, busy},
-	{codes.ResourceExhausted, "more than the limit is 100 requests", false, busy},
-	{codes.ResourceExhausted, "grpc: received message larger than max (5308389 vs. 4194304)", false, refused},
-	{codes.ResourceExhausted, "grpc: message after decompression larger than max (5308389 vs. 4194304)", false, refused},
-	{codes.ResourceExhausted, "grpc: message too large (5308389 bytes)", false, refused},
-	{codes.ResourceExhausted, "Received message larger than max (5308389 vs. 4194304)", false, refused},
-	{codes.ResourceExhausted, "Decompressed gRPC message exceeds maximum size 4194304", false, refused},
-	{codes.ResourceExhausted, "Received message exceeds the maximum configured message size.", false, refused},
-	{codes.ResourceExhausted, "TRACE_TOO_LARGE: max size of trace (5000000) exceeded while adding 122 bytes to trace", false, refused},
-	{codes.ResourceExhausted, "message has 20000001 bytes, the limit is 20000000", false, refused},
-	{codes.ResourceExhausted, "request needs 268435457 bytes of memory, the limit is 268435456; send smaller batches", false, refused},
-	{codes.ResourceExhausted, "request is over the limit of 67108864 bytes", false, refused},
-	{codes.FailedPrecondition, "", false, refused},
-	{codes.Aborted, "", false, busy},
-	{codes.OutOfRange, "", false, busy},
-	{codes.OutOfRange, "Error, decoded message length too large: found 4895143 bytes, the limit is: 4194304 bytes", false, refused},
-	{codes.Unimplemented, "", false, noEndpoint},
-	{codes.Internal, "", false, refused},
-	{codes.Unavailable, "", false, busy},
-	{codes.DataLoss, "", false, busy},
-	{codes.Unauthenticated, "", false, noAccess},
-	{codes.Code(99), "", false, refused},
+	{codes.Canceled, "", false, Busy},
+	{codes.Unknown, "", false, Refused},
+	{codes.Unknown, "unexpected HTTP status code received from server: 200 (OK); transport: received unexpected content-type \"text/html\"", false, NoEndpoint},
+	{codes.Unknown, "unexpected HTTP status code received from server: 413 (Request Entity Too Large); transport: received unexpected content-type \"text/html\"", false, Refused},
+	{codes.InvalidArgument, "", false, Refused},
+	{codes.InvalidArgument, "span name larger than 10", false, Refused},
+	{codes.DeadlineExceeded, "", false, Busy},
+	{codes.NotFound, "", false, NoEndpoint},
+	{codes.AlreadyExists, "", false, Refused},
+	{codes.PermissionDenied, "", false, NoAccess},
+	{codes.ResourceExhausted, "", true, Quota},
+	{codes.ResourceExhausted, "", false, Quota},
+	{codes.ResourceExhausted, "request is over the limit of 500 bytes", true, Quota},
+	{codes.ResourceExhausted, "Quota exceeded for quota metric 'Write requests' per minute", false, Quota},
+	{codes.ResourceExhausted, "RATE_LIMITED: ingestion rate limit (local: 15000000 bytes) exceeded while adding 512 bytes for user 7", false, Quota},
+	{codes.ResourceExhausted, "more than the limit is 100 requests", false, Quota},
+	{codes.ResourceExhausted, "grpc: received message larger than max (5308389 vs. 4194304)", false, Refused},
+	{codes.ResourceExhausted, "grpc: message after decompression larger than max (5308389 vs. 4194304)", false, Refused},
+	{codes.ResourceExhausted, "grpc: message too large (5308389 bytes)", false, Refused},
+	{codes.ResourceExhausted, "Received message larger than max (5308389 vs. 4194304)", false, Refused},
+	{codes.ResourceExhausted, "Decompressed gRPC message exceeds maximum size 4194304", false, Refused},
+	{codes.ResourceExhausted, "Received message exceeds the maximum configured message size.", false, Refused},
+	{codes.ResourceExhausted, "TRACE_TOO_LARGE: max size of trace (5000000) exceeded while adding 122 bytes to trace", false, Refused},
+	{codes.ResourceExhausted, "message has 20000001 bytes, the limit is 20000000", false, Refused},
+	{codes.ResourceExhausted, "request needs 268435457 bytes of memory, the limit is 268435456; send smaller batches", false, Refused},
+	{codes.ResourceExhausted, "request is over the limit of 67108864 bytes", false, Refused},
+	{codes.FailedPrecondition, "", false, Refused},
+	{codes.Aborted, "", false, Busy},
+	{codes.OutOfRange, "", false, Busy},
+	{codes.OutOfRange, "Error, decoded message length too large: found 4895143 bytes, the limit is: 4194304 bytes", false, Refused},
+	{codes.Unimplemented, "", false, NoEndpoint},
+	{codes.Internal, "", false, Refused},
+	{codes.Unavailable, "", false, Busy},
+	{codes.DataLoss, "", false, Busy},
+	{codes.Unauthenticated, "", false, NoAccess},
+	{codes.Code(99), "", false, Refused},
 }
 
 func TestVerdicts(t *testing.T) {
@@ -85,7 +86,7 @@ func TestVerdicts(t *testing.T) {
 	known := map[codes.Code]bool{codes.OK: true}
 	for _, tt := range codeVerdicts {
 		known[tt.code] = true
-		if got := codeVerdict(tt.code, tt.message, tt.retryInfo); got != tt.want {
+		if got := CodeVerdict(tt.code, tt.message, tt.retryInfo); got != tt.want {
 			t.Errorf("%s, %q, RetryInfo %t: verdict %d, want %d", tt.code, tt.message, tt.retryInfo, got, tt.want)
 		}
 	}

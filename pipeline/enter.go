@@ -130,6 +130,8 @@ func (p *Pipeline) gatherLocked(f *fragment) {
 // span id belong to no trace, can be decided by no policy and are refused by every backend: dead letters.
 func (p *Pipeline) withoutTraceLocked(f *fragment) {
 	d := departure{decision: sampler.Decision{Keep: true, Policy: PolicyNoTrace}, reason: "no trace id", fragments: []*fragment{f}}
-	d.invalid = f.count.Spans > 0
+	if f.count.Spans > 0 {
+		d.refused = invalid
+	}
 	p.leaveLocked(d)
 }

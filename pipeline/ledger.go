@@ -89,6 +89,18 @@ func (l *ledger) book(o Outcome, policy string, c Count) {
 	}
 }
 
+// bury moves what was booked as kept to the dead letters: a few items of what was kept otherwise.
+func (l *ledger) bury(policy string, c Count) {
+	if c == (Count{}) {
+		return
+	}
+	l.Kept.sub(c)
+	l.DeadLettered.add(c)
+	t := l.ByPolicy[policy]
+	t.Kept.sub(c)
+	l.ByPolicy[policy] = t
+}
+
 func (l *ledger) snapshot() Totals {
 	t := l.Totals
 	t.ByPolicy = maps.Clone(l.ByPolicy)

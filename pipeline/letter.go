@@ -23,8 +23,8 @@ type letter struct {
 	packed bool // gzip
 }
 
-// letters cuts a payload into messages that Pub/Sub takes. An item that is too large by itself came compressed, and goes so.
-func letters(signal otlp.Signal, payload []byte) ([]letter, error) {
+// cut makes letters of a payload: messages that Pub/Sub takes. An item that is too large by itself came compressed, and goes so.
+func cut(signal otlp.Signal, payload []byte) ([]letter, error) {
 	if len(payload) <= maxLetter {
 		return []letter{{data: payload}}, nil
 	}

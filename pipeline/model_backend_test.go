@@ -112,18 +112,25 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// refusedParts are the parts of trace n; n = 0 refuses everything.
-func refusedParts(b *exporter.Batch, n byte) (parts []int) {
+// refusedParts are the parts of trace n; n = 0 refuses everything. Of every third trace it is every other item.
+func refusedParts(b *exporter.Batch, n byte) (refused []exporter.Refusal) {
 	for i, p := range b.Parts {
-		if n == 0 || p.Trace == (item{trace: n}).traceID() {
-			parts = append(parts, i)
+		if n != 0 && p.Trace != (item{trace: n}).traceID() {
+			continue
 		}
+		r := exporter.Refusal{Part: i, Reason: exporter.ReasonRejected, Err: errors.New("400")}
+		if n%3 == 1 {
+			for at := 0; at < p.Items && p.Items > 1; at += 2 {
+				r.Items, r.Reason = append(r.Items, at), exporter.ReasonAge
+			}
+		}
+		refused = append(refused, r)
 	}
-	return parts
+	return refused
 }
 
 // accept takes a batch into the backend without the refused parts, and answers.
-func (l *life) accept(b *exporter.Batch, refused []int, partial error) error {
+func (l *life) accept(b *exporter.Batch, refused []exporter.Refusal, partial error) error {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	if l.gone {
@@ -135,11 +142,15 @@ func (l *life) accept(b *exporter.Batch, refused []int, partial error) error {
 			j.fault("part %d of a batch: %+v, want it at %d", i, part, end)
 		}
 		end = part.Off + part.Len
-		if slices.Contains(refused, i) {
-			j.refused[part.Trace] = true
+		at := slices.IndexFunc(refused, func(r exporter.Refusal) bool { return r.Part == i })
+		if at < 0 {
+			l.acceptPartLocked(b, part, nil)
 			continue
 		}
-		l.acceptPartLocked(b, part)
+		j.refused[part.Trace] = true
+		if without := refused[at].Items; without != nil {
+			l.acceptPartLocked(b, part, without)
+		}
 	}
 	if end != len(b.Payload) {
 		j.fault("parts end at %d of %d bytes", end, len(b.Payload))
@@ -147,7 +158,7 @@ func (l *life) accept(b *exporter.Batch, refused []int, partial error) error {
 	if refused == nil {
 		return partial
 	}
-	return &exporter.PermanentError{Err: errors.New("400"), Parts: refused}
+	return &exporter.PermanentError{Err: errors.New("400"), Refused: refused}
 }
 
 func (l *life) refuse(p exporter.Part) {
@@ -156,11 +167,14 @@ func (l *life) refuse(p exporter.Part) {
 	l.w.judge.refused[p.Trace] = true
 }
 
-func (l *life) acceptPartLocked(b *exporter.Batch, part exporter.Part) {
+func (l *life) acceptPartLocked(b *exporter.Batch, part exporter.Part, without []int) {
 	j, n := &l.w.judge, 0
 	var keys []uint64
 	err := decodeItems(b.Payload[part.Off:part.Off+part.Len], func(resource, scope, body []byte) {
 		n++
+		if slices.Contains(without, n-1) {
+			return
+		}
 		key, kept := plainKey(j, b.Signal, resource, scope, body)
 		x, known := j.items[key]
 		if !known || x.traceID() != part.Trace {
@@ -267,11 +281,11 @@ func (w *world) judgeLetterLocked(l *life, data []byte, attrs map[string]string)
 		switch {
 		case known && !x.log && !hasState(body, x.state()):
 			j.fault("dead letter of %+v with the states %q", x, states(body))
-		case !known, reason != ReasonInvalidID && reason != ReasonRejected, (reason == ReasonInvalidID) != invalid:
+		case !known, reason != ReasonInvalidID && reason != ReasonRejected && reason != ReasonAge, (reason == ReasonInvalidID) != invalid:
 			j.fault("dead letter of %+v, reason %s: %q", x, reason, body)
-		case reason == ReasonRejected && !j.refused[x.traceID()]:
+		case reason != ReasonInvalidID && !j.refused[x.traceID()]:
 			j.fault("dead letter of %+v, which no backend refused", x)
-		case reason == ReasonRejected:
+		case reason != ReasonInvalidID:
 			if why := l.mayLeaveLocked(x, kept); why != "" {
 				j.fault("dead letter of %+v: %s", x, why)
 			}

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"slices"
 
+	"tailweir/exporter"
 	"tailweir/otlp"
 	"tailweir/sampler"
 )
@@ -16,7 +17,8 @@ type departure struct {
 	reason    string
 	traces    int64 // 1 when the trace itself is accounted for by this departure
 	orphan    bool  // log records without a decision
-	invalid   bool  // not to be exported but dead-lettered: without a trace id
+	// refused: not to be exported, but dead-lettered, or items of it, of which the rest is confirmed.
+	refused *exporter.Refusal
 }
 
 // policy is the name under which the departure is booked.
@@ -26,6 +28,9 @@ func (d *departure) policy() string {
 	}
 	return d.decision.Policy
 }
+
+// decided reports whether the departure's decision is binding.
+func (d *departure) decided() bool { return !d.orphan && !d.trace.IsZero() }
 
 // outbox is the departures of one signal that wait for a sender. Each signal has its own, so that log records go out while
 // the backend for traces is away.
@@ -53,7 +58,7 @@ func (b *outbox) wakeSender() {
 func (p *Pipeline) leaveLocked(d departure) {
 	all := d.fragments
 	var decision *sampler.Decision
-	if !d.orphan && !d.trace.IsZero() {
+	if d.decided() {
 		decision = new(d.decision)
 	}
 	for i := range p.outbox {
@@ -108,7 +113,11 @@ func (p *Pipeline) takeLocked(box *outbox, size int) []departure {
 // liveLocked drops the fragments that were given back while the departure waited or was exported, and reports whether any is left; if not, the
 // trace goes with them.
 func (p *Pipeline) liveLocked(d *departure) bool {
+	n := len(d.fragments)
 	d.fragments = slices.DeleteFunc(d.fragments, func(f *fragment) bool { return f.state == closed })
+	if len(d.fragments) < n && d.refused != nil && d.refused.Items != nil {
+		d.refused = nil // its items are numbered by what is gone: only an export can tell
+	}
 	if len(d.fragments) == 0 {
 		p.ledger.book(Returned, policyNotNamed, Count{Traces: d.traces})
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"tailweir/buffer"
+	"tailweir/exporter"
 	"tailweir/otlp"
 	"tailweir/sampler"
 )
@@ -29,7 +30,9 @@ const (
 	ReasonUndecodable = "undecodable" // not an OTLP payload, or not what its attributes say
 	ReasonPanic       = "panic"       // reading it made the worker panic
 	ReasonInvalidID   = "invalid_id"  // spans without a trace id
-	ReasonRejected    = "rejected"    // the backend will never take it
+	ReasonRejected    = exporter.ReasonRejected
+	ReasonAge         = exporter.ReasonAge
+	ReasonLimit       = exporter.ReasonLimit
 )
 
 // reading is what a reader found in a delivery.

@@ -27,7 +27,7 @@ func FuzzRead(f *testing.F) {
 		for _, g := range got.fragments {
 			n, _ := got.index.SizeGroup(g.first)
 			items += n
-			d := departure{trace: g.trace, fragments: []*fragment{{index: got.index, first: g.first, count: g.count}}}
+			d := departure{trace: g.trace, fragments: []*fragment{{msg: &message{}, index: got.index, first: g.first, count: g.count}}}
 			b := encode(got.index.Signal(), []departure{d}, true)
 			if signal == uint8(otlp.Logs) && b.Items != n || b.Items > n || b.Items == 0 || len(b.Payload) != b.Parts[0].Len {
 				t.Errorf("encoded %d items in %d of %d bytes, want %d, or fewer if spans repeat", b.Items, b.Parts[0].Len, len(b.Payload), n)

@@ -98,8 +98,8 @@ func (p *Pipeline) resume(box *outbox) {
 // export sends departures and settles them by the exporter's answer; it returns those that have none because ctx ended.
 // A batch that is refused for good is sent again in halves, so that only what is at fault becomes a dead letter.
 func (p *Pipeline) export(ctx context.Context, signal otlp.Signal, batch []departure) []departure {
-	if at := firstInvalid(batch); at >= 0 {
-		left := p.discard(ctx, signal, batch[at], ReasonInvalidID, errNoTraceID)
+	if at := slices.IndexFunc(batch, func(d departure) bool { return d.refused != nil }); at >= 0 {
+		left := p.discard(ctx, signal, batch[at])
 		return append(left, p.export(ctx, signal, append(batch[:at:at], batch[at+1:]...))...)
 	}
 	if len(batch) == 0 {
@@ -118,24 +118,26 @@ func (p *Pipeline) export(ctx context.Context, signal otlp.Signal, batch []depar
 	case errors.As(err, &permanent):
 		return p.refuse(ctx, signal, batch, permanent)
 	case err == nil || partial != nil:
-		p.finish(batch, Kept)
+		p.finish(batch, Kept, 0)
 		return nil
 	default:
 		return batch
 	}
 }
 
-// refuse settles a batch of which the exporter will never take some. Where the error names the parts, the others are
+// refuse settles a batch of which the exporter will never take some. Where the error names what, the rest is
 // confirmed; where it does not, the batch is sent again in halves, until what is at fault stands alone.
 func (p *Pipeline) refuse(ctx context.Context, signal otlp.Signal, batch []departure, cause *exporter.PermanentError) (left []departure) {
 	switch {
-	case cause.Parts != nil:
+	case cause.Refused != nil:
+		refused := cause.Refused
 		for i := range batch {
-			if slices.Contains(cause.Parts, i) {
-				left = append(left, p.reject(ctx, signal, batch[i], cause)...)
-			} else {
-				p.finish(batch[i:i+1], Kept)
+			if len(refused) == 0 || refused[0].Part != i {
+				p.finish(batch[i:i+1], Kept, 0)
+				continue
 			}
+			left = append(left, p.reject(ctx, signal, batch[i], refused[0])...)
+			refused = refused[1:]
 		}
 		return left
 	case len(batch) > 1:
@@ -143,15 +145,16 @@ func (p *Pipeline) refuse(ctx context.Context, signal otlp.Signal, batch []depar
 		left = p.export(ctx, signal, batch[:half:half])
 		return append(left, p.export(ctx, signal, batch[half:])...)
 	default:
-		return p.reject(ctx, signal, batch[0], cause)
+		return p.reject(ctx, signal, batch[0], exporter.Refusal{Reason: ReasonRejected, Err: cause.Err})
 	}
 }
 
-// reject settles a departure that was refused by itself: what came in several messages is tried in halves, since the trace
-// may be too large for the backend where its parts are not, or one part alone at fault.
-func (p *Pipeline) reject(ctx context.Context, signal otlp.Signal, d departure, cause error) []departure {
-	if len(d.fragments) == 1 {
-		return p.discard(ctx, signal, d, ReasonRejected, cause)
+// reject settles a departure that was refused by itself, or items of it: what came in several messages and was rejected whole
+// is tried in halves, since the trace may be too large for the backend where its parts are not, or one part alone at fault.
+func (p *Pipeline) reject(ctx context.Context, signal otlp.Signal, d departure, why exporter.Refusal) []departure {
+	if len(d.fragments) == 1 || why.Items != nil || why.Reason != ReasonRejected {
+		d.refused = &why
+		return p.discard(ctx, signal, d)
 	}
 	first, second := d, d
 	half := len(d.fragments) / 2
@@ -160,43 +163,61 @@ func (p *Pipeline) reject(ctx context.Context, signal otlp.Signal, d departure, 
 	return append(left, p.export(ctx, signal, []departure{second})...)
 }
 
-var errNoTraceID = errors.New("spans without a trace id: no policy can decide them and no backend takes them")
+// invalid is the refusal of spans without a trace id, which needs no backend.
+var invalid = &exporter.Refusal{Reason: ReasonInvalidID, Err: errors.New("spans without a trace id: no policy can decide them and no backend takes them")}
 
-func firstInvalid(batch []departure) int {
-	for i := range batch {
-		if batch[i].invalid {
-			return i
-		}
-	}
-	return -1
-}
-
-// discard dead-letters one departure, re-encoded with nothing but its own items.
-func (p *Pipeline) discard(ctx context.Context, signal otlp.Signal, d departure, reason string, cause error) []departure {
-	attrs := map[string]string{otlp.AttrType: signal.EventType(), otlp.AttrContentType: otlp.ContentTypeProtobuf}
+// discard dead-letters one departure that was refused, or those items of it, re-encoded with nothing else.
+func (p *Pipeline) discard(ctx context.Context, signal otlp.Signal, d departure) []departure {
+	why := d.refused
 	b := encode(signal, []departure{d}, false)
-	letters, err := letters(signal, b.Payload)
+	payload, n := b.Payload, b.Items
+	letters, err := []letter(nil), error(nil)
+	if why.Items != nil {
+		n = len(why.Items)
+		payload, err = some(signal, payload, why.Items)
+	}
+	if err == nil {
+		letters, err = cut(signal, payload)
+	}
 	if err != nil {
 		p.cfg.Log.Error("cutting a dead letter, which is tried again", "trace", d.trace.String(), "error", err)
 		return []departure{d}
 	}
-	p.cfg.Log.Warn("items dead-lettered", "trace", d.trace.String(), "signal", signal.String(), "items", b.Items, "reason", reason, "error", cause)
+	p.cfg.Log.Warn("items dead-lettered", "trace", d.trace.String(), "signal", signal.String(), "items", n, "reason", why.Reason, "error", why.Err)
+	attrs := map[string]string{otlp.AttrType: signal.EventType(), otlp.AttrContentType: otlp.ContentTypeProtobuf}
 	for _, letter := range letters {
 		if letter.packed {
 			attrs[otlp.AttrContentEncoding] = otlp.EncodingGzip
 		} else {
 			delete(attrs, otlp.AttrContentEncoding)
 		}
-		if !p.deadLetter(ctx, letter.data, attrs, reason, cause) {
+		if !p.deadLetter(ctx, letter.data, attrs, why.Reason, why.Err) {
 			return []departure{d}
 		}
 	}
-	p.finish([]departure{d}, DeadLettered)
+	if why.Items == nil {
+		p.finish([]departure{d}, DeadLettered, 0)
+	} else {
+		p.finish([]departure{d}, Kept, n)
+	}
 	return nil
 }
 
-// finish gives every fragment of the departures its outcome, but for those that were given back during the export.
-func (p *Pipeline) finish(batch []departure, o Outcome) {
+// some is a payload with nothing but the items, ascending, of the given one.
+func some(signal otlp.Signal, payload []byte, items []int) ([]byte, error) {
+	var scanned otlp.Payload
+	if err := scanned.Scan(signal, payload); err != nil {
+		return nil, err
+	}
+	return otlp.Select(&scanned, func(i int32) bool {
+		_, found := slices.BinarySearch(items, int(i))
+		return found
+	}), nil
+}
+
+// finish gives every fragment of the departures its outcome, but for those that were given back during the export; dead is
+// how many items of them, kept otherwise, are dead letters.
+func (p *Pipeline) finish(batch []departure, o Outcome, dead int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := range batch {
@@ -204,10 +225,13 @@ func (p *Pipeline) finish(batch []departure, o Outcome) {
 		if !p.liveLocked(d) {
 			continue
 		}
+		var all Count
 		for _, f := range d.fragments {
+			all.add(f.count)
 			p.settle(f, o, d.policy())
 		}
 		p.ledger.book(o, d.policy(), Count{Traces: d.traces})
+		p.ledger.bury(d.policy(), Count{Spans: min(all.Spans, int64(dead)), Logs: min(all.Logs, int64(dead))})
 	}
 }
 
@@ -229,10 +253,10 @@ func encode(signal otlp.Signal, batch []departure, counted bool) *exporter.Batch
 	var edit otlp.Edit
 	for i := range batch {
 		d := &batch[i]
-		part := exporter.Part{Trace: d.trace, Kept: d.decision.Keep && !d.orphan, Policy: d.policy(), Reason: d.reason, Off: len(b.Payload)}
+		part := exporter.Part{Trace: d.trace, Kept: d.decision.Keep && !d.orphan, Decided: d.decided(), Policy: d.policy(), Reason: d.reason, Off: len(b.Payload)}
 		edit.Suffix, edit.State = nil, nil
 		switch {
-		case signal == otlp.Logs && !d.trace.IsZero() && !d.orphan:
+		case signal == otlp.Logs && d.decided():
 			edit.Suffix = otlp.BoolAttributeField(otlp.Logs, AttrKept, d.decision.Keep)
 		case signal == otlp.Traces && counted:
 			random := binary.BigEndian.Uint64(d.trace[8:]) & (1<<56 - 1)
@@ -245,6 +269,7 @@ func encode(signal otlp.Signal, batch []departure, counted bool) *exporter.Batch
 				b.Payload, items = unique.AppendGroup(b.Payload, f.index, f.first, &edit)
 			} else { // two records with the same bytes may be two events: they have no id of their own
 				b.Payload = f.index.AppendGroup(b.Payload, f.first, &edit)
+				part.Sources = append(part.Sources, exporter.Source{Message: f.msg.hash, Items: items})
 			}
 			part.Items += items
 		}

@@ -1,0 +1,140 @@
+package exporter
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+
+	"tailweir/otlp"
+)
+
+// CourierConfig tells NewCourier how to deliver. Zero fields mean their defaults.
+type CourierConfig struct {
+	Timeout     time.Duration // of one attempt; default 10 s
+	Concurrency int           // attempts under way, at most; default 8
+
+	InitialBackoff time.Duration // before the first retry; default 1 s
+	MaxBackoff     time.Duration // between retries; default 30 s
+
+	Logger *slog.Logger // outages; default slog.Default()
+}
+
+// Courier delivers the requests of one exporter. It is the only owner of retries, of how many attempts are under way (see
+// pace), and of what the log says of outages. Safe for concurrent use.
+type Courier struct {
+	timeout time.Duration
+	retry   retry
+	log     *slog.Logger
+	pace    *pace
+	outages [otlp.Logs + 1]outage // by signal: a backend may take one and not the other
+
+	mu    sync.Mutex
+	stats Stats
+}
+
+// Stats is what an exporter did since it was made, and how it does now.
+type Stats struct {
+	Attempts int64            // requests sent, retries too
+	Failures map[string]int64 // of these, by the code they were answered with
+	Refused  map[string]int64 // spans and log records refused for good, by the reason of their Refusal
+	// Shortened is how many spans and log records had to be cut to fit a limit of the backend, and say so.
+	Shortened int64
+	Running   int           // attempts under way
+	Limit     float64       // how many there may be now, at most Most
+	Most      int           // and at most
+	RoundTrip time.Duration // of the latest attempts, smoothed; 0 before the first
+	Failing   string        // what the latest attempt failed with, "" when it did not
+}
+
+// NewCourier returns one that delivers nothing yet.
+func NewCourier(c CourierConfig) *Courier {
+	return &Courier{
+		timeout: cmp.Or(c.Timeout, 10*time.Second),
+		retry:   retry{cmp.Or(c.InitialBackoff, time.Second), cmp.Or(c.MaxBackoff, 30*time.Second)},
+		log:     cmp.Or(c.Logger, slog.Default()),
+		pace:    newPace(cmp.Or(c.Concurrency, 8)),
+		stats:   Stats{Failures: map[string]int64{}, Refused: map[string]int64{}},
+	}
+}
+
+// unsureTries is how often data is tried that may be at fault itself, with the waits between: about a minute by default.
+// Fewer, and an outage that answers INTERNAL makes dead letters; more, and one span that a backend stumbles over stops a
+// sender for longer.
+const unsureTries = 6
+
+// Deliver attempts one request until the backend confirmed it (nil), refused it (a *Fault, see errors.AsType), or ctx is done,
+// which is any other error. attempt gets the time of one attempt; while it waits to be sent a request takes no place.
+func (c *Courier) Deliver(ctx context.Context, signal otlp.Signal, attempt func(ctx context.Context) *Fault) error {
+	log, outage, unsure := c.log.With("signal", signal.String()), &c.outages[signal], 0
+	err := c.retry.do(ctx, func(ctx context.Context) *Fault {
+		f := c.attempt(ctx, attempt)
+		if f != nil && f.Verdict == Unsure {
+			if unsure++; unsure == unsureTries {
+				f.Verdict = Refused
+			}
+		}
+		return f
+	}, func(f *Fault, wait time.Duration) {
+		outage.failed(log, f, wait)
+	})
+	if err == nil {
+		outage.worked(log)
+	}
+	return err
+}
+
+func (c *Courier) attempt(ctx context.Context, attempt func(ctx context.Context) *Fault) *Fault {
+	if err := c.pace.enter(ctx); err != nil {
+		return &Fault{Code: "not sent", Verdict: Busy, Cause: err}
+	}
+	start := time.Now()
+	timed, cancel := context.WithTimeout(ctx, c.timeout)
+	f := attempt(timed)
+	cancel()
+	if f != nil && ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		c.pace.leave(start, nil) // cut off: it says nothing of the backend
+	} else {
+		c.pace.leave(start, f)
+	}
+	c.note(f)
+	return f
+}
+
+func (c *Courier) note(f *Fault) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stats.Attempts++
+	c.stats.Failing = ""
+	if f != nil {
+		c.stats.Failures[f.Code]++
+		c.stats.Failing = f.Error()
+	}
+}
+
+// Count adds to Stats what became of a batch: the refusals that Export returns, and how many items were shortened.
+func (c *Courier) Count(b *Batch, refused []Refusal, shortened int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stats.Shortened += int64(shortened)
+	for _, r := range refused {
+		n := len(r.Items)
+		if r.Items == nil && r.Part < len(b.Parts) {
+			n = b.Parts[r.Part].Items
+		}
+		c.stats.Refused[r.Reason] += int64(n)
+	}
+}
+
+// Stats returns a snapshot.
+func (c *Courier) Stats() Stats {
+	c.mu.Lock()
+	s := c.stats
+	s.Failures, s.Refused = maps.Clone(s.Failures), maps.Clone(s.Refused)
+	c.mu.Unlock()
+	c.pace.fill(&s)
+	return s
+}
