@@ -222,3 +222,31 @@ func TestRememberedDecisionsAreBounded(t *testing.T) {
 		t.Errorf("%d decisions of %d messages are remembered, want one message however large", p.remembered, p.returned.Len())
 	}
 }
+
+// Refused items are numbered by the whole departure. When a message of it goes back to the queue while its letters wait, the
+// numbers say nothing any more, and what is left is exported again.
+func TestRefusedItemsOfWhatWasHandedBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dead := &letterbox{away: true}
+		r := newRig(t, func(c *Config) { c.Dead = dead })
+		defer r.stop()
+		r.backend.answer = func(b *exporter.Batch) error {
+			return exporter.Refuse(b, []exporter.Refusal{{Items: []int{0, 3}, Reason: ReasonAge, Err: errors.New("old")}})
+		}
+		first := r.deliver(otlp.Traces, traces(span{trace: 1, id: 1, root: true, bad: true}, span{trace: 1, id: 2}))
+		r.deliver(otlp.Traces, traces(span{trace: 1, id: 3}, span{trace: 1, id: 4}))
+		r.sleep(letterPatience + 10*time.Second)
+		r.p.mu.Lock()
+		for _, m := range r.p.messages {
+			if len(m.receipts) > 0 && m.receipts[0] == Receipt(first) {
+				r.p.giveBackLocked(m, 0)
+			}
+		}
+		r.p.mu.Unlock()
+		r.backend.answer, dead.away = nil, false
+		r.sleep(time.Minute)
+		r.want("exported", r.backend.spans, map[string]int{"1/3": 1, "1/4": 1})
+		r.want("letters", len(dead.letters), 0)
+		r.check()
+	})
+}
