@@ -48,6 +48,20 @@ type Stats struct {
 	Most      int           // and at most
 	RoundTrip time.Duration // of the latest attempts, smoothed; 0 before the first
 	Failing   string        // what the latest attempt failed with, "" when it did not
+
+	Pending, MaxPending int   // bytes that wait for an exporter that is not required, see Optional
+	Lost                int64 // spans and log records that such an exporter does not have
+}
+
+// StatsOf returns the statistics of an exporter that keeps some.
+func StatsOf(e Exporter) (s Stats, ok bool) {
+	if o, is := e.(only); is {
+		e = o.Exporter
+	}
+	if r, keeps := e.(interface{ Stats() Stats }); keeps {
+		return r.Stats(), true
+	}
+	return s, false
 }
 
 // NewCourier returns one that delivers nothing yet.
@@ -121,11 +135,7 @@ func (c *Courier) Count(b *Batch, refused []Refusal, shortened int) {
 	defer c.mu.Unlock()
 	c.stats.Shortened += int64(shortened)
 	for _, r := range refused {
-		n := len(r.Items)
-		if r.Items == nil && r.Part < len(b.Parts) {
-			n = b.Parts[r.Part].Items
-		}
-		c.stats.Refused[r.Reason] += int64(n)
+		c.stats.Refused[r.Reason] += int64(r.count(b))
 	}
 }
 

@@ -85,6 +85,7 @@ func (o *OTLP) Export(ctx context.Context, b *Batch) error {
 	if err := o.deliver(ctx, &d); err != nil {
 		return fmt.Errorf("export %s to %w", b.Signal, err)
 	}
+	o.courier.Count(b, d.refused, 0)
 	return d.result()
 }
 

@@ -56,6 +56,33 @@ func Refuse(b *Batch, refused []Refusal) error {
 	}
 }
 
+// lostOf is how many items of the batch the exporter does not have, by what Export returned.
+func lostOf(b *Batch, err error) (n int) {
+	permanent, isPermanent := errors.AsType[*PermanentError](err)
+	partial, isPartial := errors.AsType[*PartialError](err)
+	if isPartial {
+		n = partial.Rejected
+	}
+	switch {
+	case isPermanent && permanent.Refused != nil:
+		for _, r := range permanent.Refused {
+			n += r.count(b)
+		}
+		return n
+	case isPermanent, err != nil && !isPartial:
+		return b.Items
+	}
+	return n
+}
+
+// count is how many items are refused.
+func (r *Refusal) count(b *Batch) int {
+	if r.Items == nil && r.Part < len(b.Parts) {
+		return b.Parts[r.Part].Items
+	}
+	return len(r.Items)
+}
+
 // mergeRefusals makes one refusal of all those of a part. The reason is that of the first; all items are a part.
 func mergeRefusals(b *Batch, all []Refusal) []Refusal {
 	slices.SortStableFunc(all, func(x, y Refusal) int { return cmp.Compare(x.Part, y.Part) })
