@@ -26,6 +26,7 @@ var allowed = map[string][]string{
 	"fleet/order":  {},
 	"fleet/member": {"buffer", "fleet", "fleet/facts", "fleet/order", "otlp", "sampler"},
 	"exporter":     {"otlp"},
+	"exporter/gcp": {"exporter", "otlp"},
 	"receiver":     {"otlp"},
 	"pipeline":     {"buffer", "exporter", "fleet", "otlp", "sampler", "tracestate"},
 	"console":      {"otlp"},
