@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"cloud.google.com/go/auth"
@@ -44,7 +45,7 @@ type Dial struct {
 func (d Dial) Validate() error {
 	var errs []error
 	if d.Endpoint != "" {
-		if host, port, err := net.SplitHostPort(d.Endpoint); err != nil || host == "" || port == "" {
+		if host, port, err := net.SplitHostPort(d.Endpoint); err != nil || host == "" || port == "" || strings.Contains(d.Endpoint, "/") {
 			errs = append(errs, fmt.Errorf("endpoint %q: want host:port", d.Endpoint))
 		}
 	} else if d.Insecure {
