@@ -206,7 +206,10 @@ func TestRequestDefaultsAndDryRun(t *testing.T) {
 	}
 	r.DryRun = false
 	wantCode(t, "write", f.writeEntries(t, r), codes.OK)
-	if diff := cmp.Diff([]string{"projects/shop/logs/app generic_task own2", "projects/shop/logs/default global 12"}, heard); diff != "" {
+	own.LogName, r.Labels = "", nil
+	wantCode(t, "no default labels", f.writeEntries(t, r), codes.OK)
+	if diff := cmp.Diff([]string{"projects/shop/logs/app generic_task own2", "projects/shop/logs/default global 12",
+		"projects/shop/logs/default generic_task own", "projects/shop/logs/default global "}, heard); diff != "" {
 		t.Errorf("heard (-want +got):\n%s", diff)
 	}
 }

@@ -112,7 +112,7 @@ func TestCloudTraceFormats(t *testing.T) {
 		{"zero parent", func(sp *tracepb.Span) { sp.ParentSpanId = "0000000000000000" }, codes.InvalidArgument},
 		{"unknown kind", func(sp *tracepb.Span) { sp.SpanKind = 6 }, codes.InvalidArgument},
 		{"empty key", func(sp *tracepb.Span) {
-			sp.Attributes = &tracepb.Span_Attributes{AttributeMap: map[string]*tracepb.AttributeValue{"": {}}}
+			sp.Attributes = &tracepb.Span_Attributes{AttributeMap: map[string]*tracepb.AttributeValue{"": {Value: &tracepb.AttributeValue_BoolValue{}}}}
 		}, codes.InvalidArgument},
 		{"value without one", func(sp *tracepb.Span) {
 			sp.Attributes = &tracepb.Span_Attributes{AttributeMap: map[string]*tracepb.AttributeValue{"k": {}}}

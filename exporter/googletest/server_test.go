@@ -59,6 +59,9 @@ func TestSpansAreStoredByID(t *testing.T) {
 	var ids []string
 	for _, c := range f.Conflicts() {
 		ids = append(ids, c.ID)
+		if c.Was == "" || c.Was == c.Is {
+			t.Errorf("conflict of %q and %q", c.Was, c.Is)
+		}
 	}
 	want := []string{"projects/shop/traces/" + traceHex + "/spans/" + spanHex, "projects/shop/traces/01000000000000000000000000000000/spans/0100000000000000"}
 	if diff := cmp.Diff(want, ids); diff != "" {

@@ -2,9 +2,9 @@ package googletest
 
 import (
 	"math"
+	"sync"
 	"time"
 
-	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -12,6 +12,8 @@ import (
 
 	"tailweir/otlp"
 )
+
+var payloads = sync.Pool{New: func() any { return new(otlp.Payload) }}
 
 // serveOTLP takes Export of both signals as bytes.
 func (s *Server) serveOTLP(_ any, stream grpc.ServerStream) error {
@@ -27,7 +29,8 @@ func (s *Server) serveOTLP(_ any, stream grpc.ServerStream) error {
 	if err := stream.RecvMsg(&request); err != nil {
 		return err
 	}
-	p := new(otlp.Payload)
+	p := payloads.Get().(*otlp.Payload)
+	defer payloads.Put(p)
 	malformed := p.Scan(signal, request)
 	err := s.handle(stream.Context(), Telemetry, p.Len(), Request{Signal: signal, OTLP: request}, func(*Fault) (err error) {
 		if malformed != nil {
@@ -59,7 +62,7 @@ func (s *Server) takeOTLP(p *otlp.Payload) (response []byte, err error) {
 		}
 	}
 	s.storeOTLP(p, projects, refused)
-	return exportResponse(p.Signal(), rejected, first)
+	return exportResponse(rejected, first)
 }
 
 // checkItems says which items exceed a limit, how many those are, and what was wrong with the first.
@@ -141,12 +144,8 @@ func checkResources(p *otlp.Payload) []error {
 	return errs
 }
 
-func resourceIndex(p *otlp.Payload, i int32) int32 {
-	if p.Signal() == otlp.Logs {
-		return p.Record(i).ResourceIndex()
-	}
-	return p.Span(i).ResourceIndex()
-}
+// resourceIndex is the number of an item's resource, which views of spans and of records read alike.
+func resourceIndex(p *otlp.Payload, i int32) int32 { return p.Span(i).ResourceIndex() }
 
 func checkItem(p *otlp.Payload, i int32, now time.Time) error {
 	if p.Signal() == otlp.Logs {
@@ -215,16 +214,10 @@ func (c *check) attribute(key []byte, v otlp.Value) {
 	}
 }
 
-// exportResponse encodes the response; it is empty when all was taken.
-func exportResponse(signal otlp.Signal, rejected int, why error) ([]byte, error) {
+// exportResponse encodes the response, which is the same message for both signals; it is empty when all was taken.
+func exportResponse(rejected int, why error) ([]byte, error) {
 	if rejected == 0 {
 		return nil, nil
-	}
-	if signal == otlp.Logs {
-		res := plogotlp.NewExportResponse()
-		res.PartialSuccess().SetRejectedLogRecords(int64(rejected))
-		res.PartialSuccess().SetErrorMessage(why.Error())
-		return res.MarshalProto()
 	}
 	res := ptraceotlp.NewExportResponse()
 	res.PartialSuccess().SetRejectedSpans(int64(rejected))

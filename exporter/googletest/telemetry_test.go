@@ -74,6 +74,9 @@ func TestTelemetryLimits(t *testing.T) {
 		{"attribute key", 512, func(sp ptrace.Span, n int) { put(sp.Attributes(), 1, n, 1) }},
 		{"attribute value", 65_536, func(sp ptrace.Span, n int) { put(sp.Attributes(), 1, 1, n) }},
 		{"attribute value of bytes", 65_536, func(sp ptrace.Span, n int) { sp.Attributes().PutEmptyBytes("b").FromRaw(make([]byte, n)) }},
+		{"attribute value of strings", 65_536, func(sp ptrace.Span, n int) { // as JSON
+			sp.Attributes().PutEmptySlice("s").AppendEmpty().SetStr(long(n - len(`[""]`)))
+		}},
 		{"events", 256, func(sp ptrace.Span, n int) {
 			for range n {
 				sp.Events().AppendEmpty()
@@ -132,6 +135,7 @@ func TestTelemetryResourceLimits(t *testing.T) {
 			}
 		}, 9},
 		{"one span without id", func(td ptrace.Traces) { spanOf(td, 4).SetSpanID(pcommon.SpanID{}) }, 1},
+		{"empty key", func(td ptrace.Traces) { spanOf(td, 4).Attributes().PutBool("", true) }, 1},
 		{"not UTF-8", func(td ptrace.Traces) { spanOf(td, 4).SetName("\xff") }, 1},
 	} {
 		td := newTraces(9)
@@ -195,6 +199,24 @@ func TestTelemetryRecords(t *testing.T) {
 				t.Errorf("%s %d: %d rejected, %d written", tt.name, tt.limit+over, n, f.Stats().Records-before)
 			}
 		}
+	}
+}
+
+// Records have no ids: the same bytes twice are one, written twice.
+func TestTelemetryRecordsAreStoredByContent(t *testing.T) {
+	f := start(t, Config{})
+	for _, n := range []int{1, 2} {
+		request, _ := plogotlp.NewExportRequestFromLogs(newLogs(n)).MarshalProto()
+		if _, err := f.export(t, exportLogs, request); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var writes []int
+	for _, r := range f.Records() {
+		writes = append(writes, r.Writes)
+	}
+	if diff := cmp.Diff([]int{2, 1}, writes); diff != "" || f.Stats().Repeats != 1 {
+		t.Errorf("writes (-want +got):\n%s\n%+v", diff, f.Stats())
 	}
 }
 
