@@ -119,6 +119,7 @@ func sprinkle(td ptrace.Traces, rnd *rand.Rand) {
 					s.Attributes().PutStr("xyzzy", "")
 				case 4:
 					s.Attributes().PutStr("k", "xyzzy")
+					s.Attributes().PutInt("n", 200)
 				case 5:
 					s.Attributes().PutEmptySlice("k").AppendEmpty().SetStr("xyzzy")
 				case 6:
@@ -226,6 +227,17 @@ func TestLimitsOfMutants(t *testing.T) {
 					l.Headers(&p, p.Span(i).ScopeIndex())
 				}
 			})
+		}
+	}
+}
+
+func TestEmptyKeyIsNoText(t *testing.T) {
+	for _, kv := range [][]byte{
+		appendAttribute(nil, "", "v")[2:], field(2, field(1, []byte("v"))), slices.Concat(field(2, field(1, []byte("v"))), field(1, nil)),
+	} {
+		b := field(1, field(2, field(2, field(9, kv))))
+		if _, ok := (&Limits{Text: true}).Span(scanned(t, Traces, b).Span(0)); ok {
+			t.Errorf("attribute %x keeps within", kv)
 		}
 	}
 }
