@@ -14,7 +14,8 @@ type Writer struct {
 }
 
 // Start begins a request of items of p, which must not be scanned again before the last of them was added. Each resource
-// gets the attribute, in place of all that it has with the key. dst, which may be nil, is appended to.
+// gets the attribute, in place of all that it has with the key; with an empty key all stay as they are. dst, which may be nil, is
+// appended to.
 func (w *Writer) Start(dst []byte, p *Payload, key, value string) {
 	*w = Writer{p: p, key: key, value: value, out: dst, resource: -1, scope: -1}
 }
@@ -107,6 +108,9 @@ func (w *Writer) begin(tag byte) (lengthAt int) {
 // appendResource appends fields of a resource group, the resource itself without its attributes with the key. The first of
 // several occurrences of the resource, which merge, gets the new one if it is to be set.
 func (w *Writer) appendResource(dst, header []byte, set bool) (out []byte, done bool) {
+	if w.key == "" {
+		return append(dst, header...), true
+	}
 	f := fields{b: header}
 	for at := 0; at < len(header); at = f.pos {
 		tag, _, body, _ := f.next()

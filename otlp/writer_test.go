@@ -181,6 +181,20 @@ func TestWriterWithSuffix(t *testing.T) {
 	}
 }
 
+func TestWriterWithoutKey(t *testing.T) {
+	for _, b := range writerSeeds() {
+		p := scanned(t, Traces, b)
+		var w Writer
+		w.Start(nil, p, "", "")
+		for i := range int32(p.Len()) {
+			w.Item(i, nil)
+		}
+		got, _ := withoutKey(t, Traces, w.Bytes(), "-")
+		want, _ := withoutKey(t, Traces, b, "-")
+		equal(t, "payload", fmt.Sprintf("%x", got), fmt.Sprintf("%x", want))
+	}
+}
+
 func TestWarmWriterDoesNotAllocate(t *testing.T) {
 	p := scanned(t, Traces, benchPayload())
 	var w Writer
