@@ -29,7 +29,7 @@ func (p *Payload) Index() *Index {
 // The resource header is written for every group, so the output of all groups together can be larger than
 // the payload by far: bound what you batch by its size.
 func (x *Index) AppendGroup(dst []byte, first int32, e *Edit) []byte {
-	return x.appendChain(dst, x.chain, first, e)
+	return x.appendChain(dst, x.chain, first, first, e)
 }
 
 // SizeGroup returns the number of items in the group starting at first and the sum of their encoded sizes.
@@ -81,7 +81,7 @@ func Select(p *Payload, keep func(i int32) bool) []byte {
 		size += int(p.entries[i].size) + 6
 		enchain(chain, &first, &last, i)
 	}
-	return p.appendChain(make([]byte, 0, min(size, len(p.b))), chain, first, nil)
+	return p.appendChain(make([]byte, 0, min(size, len(p.b))), chain, first, first, nil)
 }
 
 // enchain appends item i to the chain from first to last.
@@ -107,12 +107,13 @@ func (l *layout) parts(h *header) [2][]byte {
 	return [2][]byte{b[h.start:h.child], b[h.childEnd:h.end]}
 }
 
-// appendChain appends an export request of the items of the chain, whose order is that of the payload.
+// appendChain appends an export request of the items of the chain, whose order is that of the payload. They are of the group
+// that starts at group, where there is an edit.
 // Lengths come before contents, so each item is visited three times: to size its resource, to size its
 // scope, and to be copied.
-func (l *layout) appendChain(dst []byte, chain []int32, first int32, e *Edit) []byte {
+func (l *layout) appendChain(dst []byte, chain []int32, first, group int32, e *Edit) []byte {
 	if e != nil {
-		e.prepare(l, chain, first)
+		e.prepare(l, chain, first, group)
 	}
 	for i := first; i >= 0; {
 		r := l.resourceOf(i)

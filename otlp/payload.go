@@ -87,6 +87,22 @@ type item struct {
 	attrsPlain       bool // the attributes are one run in the form that attributeRun knows
 }
 
+// SpanFlags of trace.proto: whether the parent is known to be in another process or not, and whether it is.
+const (
+	flagHasIsRemote = 1 << 8
+	flagIsRemote    = 1 << 9
+)
+
+func (it *item) localRoot() bool {
+	switch {
+	case it.parent.IsZero():
+		return true
+	case it.flags&flagHasIsRemote != 0:
+		return it.flags&flagIsRemote != 0
+	}
+	return it.kind == 2 || it.kind == 5 // server, consumer
+}
+
 // Scan reads the export request b of the signal, Traces or Logs. It returns a *ScanError if b is malformed,
 // after which the payload is empty. It keeps b.
 func (p *Payload) Scan(signal Signal, b []byte) error {

@@ -62,8 +62,8 @@ func BenchmarkAttribute(b *testing.B) {
 	})
 }
 
-// BenchmarkAppendGroup copies each trace out as it came, and with another trace_state in spans that have none and in spans
-// that have one.
+// BenchmarkAppendGroup copies each trace out as it came, with another trace_state in spans that have none and in spans
+// that have one, and without the parent of its first span.
 func BenchmarkAppendGroup(b *testing.B) {
 	states := sampleTracesWith(benchSpans, 10, "rojo=00f067aa0ba902b7,ot=rv:0123456789abcd")
 	edit := &Edit{State: func(dst, old []byte) []byte { return append(append(dst, "ot=th:e666,"...), old...) }}
@@ -71,11 +71,13 @@ func BenchmarkAppendGroup(b *testing.B) {
 		name    string
 		payload []byte
 		edit    *Edit
+		entry   bool
 	}{
-		{"as it came", benchPayload(), nil},
-		{"state added", benchPayload(), edit},
-		{"state added key first", keyFirst(Traces, benchPayload()), edit},
-		{"state changed", states, edit},
+		{"as it came", benchPayload(), nil, false},
+		{"state added", benchPayload(), edit, false},
+		{"state added key first", keyFirst(Traces, benchPayload()), edit, false},
+		{"state changed", states, edit, false},
+		{"state added parent cleared", benchPayload(), &Edit{State: edit.State}, true},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			p := scanned(b, Traces, c.payload)
@@ -85,6 +87,9 @@ func BenchmarkAppendGroup(b *testing.B) {
 			for b.Loop() {
 				dst = dst[:0]
 				for _, g := range p.Groups() {
+					if c.entry {
+						c.edit.First = uint32(p.Span(g.First).Start())
+					}
 					dst = x.AppendGroup(dst, g.First, c.edit)
 				}
 			}

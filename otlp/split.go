@@ -23,7 +23,7 @@ func Split(p *Payload, max int) (parts [][]byte, tooLarge []int32) {
 	var part partSize
 	flush := func() {
 		if first >= 0 {
-			parts = append(parts, p.appendChain(make([]byte, 0, part.total()), chain, first, nil))
+			parts = append(parts, p.appendChain(make([]byte, 0, part.total()), chain, first, first, nil))
 			budget -= part.total()
 		}
 		first, last, part = -1, -1, partSize{}

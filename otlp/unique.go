@@ -42,7 +42,7 @@ func (u *Unique) AppendGroup(dst []byte, x *Index, first int32, e *Edit) ([]byte
 			items++
 		}
 	}
-	return x.appendChain(dst, u.chain, head, e), items
+	return x.appendChain(dst, u.chain, head, first, e), items
 }
 
 // repeats notes the item and reports whether it was there.

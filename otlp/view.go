@@ -84,6 +84,11 @@ func (s Span) End() uint64 { return s.item().end }
 // Kind returns the span kind as OTLP numbers it: 1 internal, 2 server, 3 client, 4 producer, 5 consumer.
 func (s Span) Kind() int32 { return s.item().kind }
 
+// LocalRoot reports whether the span is where its process took part in the trace: it has no parent, or its parent is in
+// another process. The flags say that (SpanFlags of opentelemetry-proto's trace.proto: HAS_IS_REMOTE, bit 8, and IS_REMOTE, bit
+// 9); of SDKs that do not set them the kind is taken for it: SERVER and CONSUMER.
+func (s Span) LocalRoot() bool { return s.item().localRoot() }
+
 // StatusCode returns StatusUnset, StatusOK, StatusError, or whatever else the payload holds.
 func (s Span) StatusCode() int32 { return s.item().statusCode }
 
