@@ -255,6 +255,17 @@ func TestEditOfAPartOfTheGroup(t *testing.T) {
 	equal(t, "parent", scanned(t, Traces, b).Span(1).ParentSpanID(), SpanID{7, 7: 1})
 }
 
+// The spans of a group before this one are not among its spans.
+func TestEditAgain(t *testing.T) {
+	e := &Edit{First: uint32(entryStart & (1<<32 - 1))}
+	all := scanned(t, Traces, entrySpans())
+	all.Index().AppendGroup(nil, 0, e)
+	alone := scanned(t, Traces, Select(all, func(i int32) bool { return i == 7 }))
+	after := scanned(t, Traces, alone.Index().AppendGroup(nil, 0, e))
+	equal(t, "parent before", alone.Span(0).ParentSpanID(), SpanID{7, 7: 1})
+	equal(t, "parent", after.Span(0).ParentSpanID(), SpanID{})
+}
+
 func TestEditAllocatesNothing(t *testing.T) {
 	x := scanned(t, Traces, entrySpans()).Index()
 	e, dst := &Edit{State: stateEdits["front"], First: uint32(entryStart & (1<<32 - 1))}, make([]byte, 0, 4096)

@@ -167,13 +167,13 @@ func TestDecisionsCombine(t *testing.T) {
 		want  Decision
 	}{
 		{"nobody says keep", Facts{Spans: 1, Random: low}, Decision{}},
-		{"first policy is named", Facts{Spans: 1, Random: high}, Decision{true, "half", 0x80000000000000}},
-		{"smallest threshold", Facts{Spans: 10, Random: high}, Decision{true, "half", 0x80000000000000}},
+		{"first policy is named", Facts{Spans: 1, Random: high}, Decision{Keep: true, Policy: "half", Threshold: 0x80000000000000}},
+		{"smallest threshold", Facts{Spans: 10, Random: high}, Decision{Keep: true, Policy: "half", Threshold: 0x80000000000000}},
 		{"and needs each part", Facts{Spans: 10, Random: low}, Decision{}},
-		{"certain keep has threshold 0", Facts{Spans: 1, Random: high, Start: 1, End: 1 + 2*ms}, Decision{true, "half", 0}},
-		{"later policy", Facts{Spans: 1, Random: low, Start: 1, End: 1 + 2*ms}, Decision{true, "slow", 0}},
+		{"certain keep has threshold 0", Facts{Spans: 1, Random: high, Start: 1, End: 1 + 2*ms}, Decision{Keep: true, Policy: "half", Threshold: 0}},
+		{"later policy", Facts{Spans: 1, Random: low, Start: 1, End: 1 + 2*ms}, Decision{Keep: true, Policy: "slow", Threshold: 0}},
 		{"drop wins over every keep", Facts{Spans: 1, Random: high, Start: 1, End: 1 + 101*ms}, Decision{Policy: "never-long"}},
-		{"drop needs each part", Facts{Spans: 20, Random: middle, Start: 1, End: 1 + 101*ms}, Decision{true, "half", 0}},
+		{"drop needs each part", Facts{Spans: 20, Random: middle, Start: 1, End: 1 + 101*ms}, Decision{Keep: true, Policy: "half", Threshold: 0}},
 		{"second drop", Facts{Spans: 1000, Random: high, Start: 1, End: 1 + 101*ms}, Decision{Policy: "never-huge"}},
 	}
 	for _, tt := range tests {
@@ -189,7 +189,7 @@ func TestThresholdOfAnd(t *testing.T) {
 	p := mustParse(t, one(`type: and, and: {and_sub_policy: [
 		{type: probabilistic, probabilistic: {sampling_percentage: 50}}, {type: probabilistic, probabilistic: {sampling_percentage: 25}}, {type: always_sample}]}`))
 	f := Facts{Random: 0xc0000000000000, HasRandom: true}
-	if got, want := decideAlone(p, otlp.TraceID{}, &f), (Decision{true, "p", 0xc0000000000000}); got != want {
+	if got, want := decideAlone(p, otlp.TraceID{}, &f), (Decision{Keep: true, Policy: "p", Threshold: 0xc0000000000000}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	f.Random--
@@ -288,21 +288,21 @@ func TestThresholdsThatNobodyKnows(t *testing.T) {
 		random                  uint64
 		want                    Decision
 	}{
-		{"what not makes of a probability", "", named("n", lower), 0, Decision{true, "n", Unknown}},
+		{"what not makes of a probability", "", named("n", lower), 0, Decision{Keep: true, Policy: "n", Threshold: Unknown}},
 		{"none of it", "", named("n", lower), top, Decision{}},
-		{"beside what is certain", "", named("n", lower) + ", " + all, top, Decision{true, "all", 0}},
-		{"two ranges", "", named("n", lower) + ", " + named("p", tenth), top, Decision{true, "p", Unknown}},
-		{"two ranges in composite", "", mix(inAnd("n", lower) + ", " + named("p", tenth)), top, Decision{true, "mix", Unknown}},
-		{"the lower one in composite", "", mix(inAnd("n", lower) + ", " + named("p", tenth)), 0, Decision{true, "mix", Unknown}},
-		{"composite beside a certain part", "", mix(inAnd("n", lower) + ", " + "{name: c, type: always_sample}"), top, Decision{true, "mix", 0}},
-		{"what a probability leaves", "", drop + half + "]}}, " + all, 0, Decision{true, "all", Unknown}},
-		{"what a probability saves", "", drop + lower + "]}}, " + all, top, Decision{true, "all", from50}},
-		{"the stricter of a drop and a keep", "", drop + lower + "]}}, " + named("p", tenth), top, Decision{true, "p", from90}},
-		{"a drop that another part stops", "", drop + half + ", {type: latency, latency: {threshold_ms: 1}}]}}, " + all, 0, Decision{true, "all", 0}},
-		{"strict: hashed", strict, named("p", half), 1, Decision{true, "p", Unknown}},
-		{"strict: what a hash leaves", strict, drop + tenth + "]}}, " + all, 0, Decision{true, "all", Unknown}},
-		{"strict: the same, on the first match", strict + "sample_on_first_match: true\n", drop + tenth + "]}}, " + all, 0, Decision{true, "all", Unknown}},
-		{"strict: limited", strict, "{name: l, type: rate_limiting, rate_limiting: {spans_per_second: 9}}", 0, Decision{true, "l", Unknown}},
+		{"beside what is certain", "", named("n", lower) + ", " + all, top, Decision{Keep: true, Policy: "all", Threshold: 0}},
+		{"two ranges", "", named("n", lower) + ", " + named("p", tenth), top, Decision{Keep: true, Policy: "p", Threshold: Unknown}},
+		{"two ranges in composite", "", mix(inAnd("n", lower) + ", " + named("p", tenth)), top, Decision{Keep: true, Policy: "mix", Threshold: Unknown}},
+		{"the lower one in composite", "", mix(inAnd("n", lower) + ", " + named("p", tenth)), 0, Decision{Keep: true, Policy: "mix", Threshold: Unknown}},
+		{"composite beside a certain part", "", mix(inAnd("n", lower) + ", " + "{name: c, type: always_sample}"), top, Decision{Keep: true, Policy: "mix", Threshold: 0}},
+		{"what a probability leaves", "", drop + half + "]}}, " + all, 0, Decision{Keep: true, Policy: "all", Threshold: Unknown}},
+		{"what a probability saves", "", drop + lower + "]}}, " + all, top, Decision{Keep: true, Policy: "all", Threshold: from50}},
+		{"the stricter of a drop and a keep", "", drop + lower + "]}}, " + named("p", tenth), top, Decision{Keep: true, Policy: "p", Threshold: from90}},
+		{"a drop that another part stops", "", drop + half + ", {type: latency, latency: {threshold_ms: 1}}]}}, " + all, 0, Decision{Keep: true, Policy: "all", Threshold: 0}},
+		{"strict: hashed", strict, named("p", half), 1, Decision{Keep: true, Policy: "p", Threshold: Unknown}},
+		{"strict: what a hash leaves", strict, drop + tenth + "]}}, " + all, 0, Decision{Keep: true, Policy: "all", Threshold: Unknown}},
+		{"strict: the same, on the first match", strict + "sample_on_first_match: true\n", drop + tenth + "]}}, " + all, 0, Decision{Keep: true, Policy: "all", Threshold: Unknown}},
+		{"strict: limited", strict, "{name: l, type: rate_limiting, rate_limiting: {spans_per_second: 9}}", 0, Decision{Keep: true, Policy: "l", Threshold: Unknown}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := mustParse(t, tt.options+"policies: ["+tt.policies+"]")

@@ -1,7 +1,9 @@
 package sampler
 
 import (
+	"cmp"
 	"math/bits"
+	"slices"
 
 	"tailweir/otlp"
 )
@@ -19,7 +21,11 @@ type generation struct {
 	number uint32 // mask of the number in a slot
 	n      int
 	chunks [][]entry // of perChunk each; more than n needs after clear
+	firsts []firstOf // of the entries that have one, in their order
 }
+
+// firstOf is the First of an entry, by its place.
+type firstOf struct{ entry, first uint32 }
 
 type entry struct {
 	id otlp.TraceID
@@ -35,20 +41,32 @@ func newGeneration(n int) generation {
 }
 
 // find looks for id.
-func (g *generation) find(id *otlp.TraceID, hash uint64) (v verdict, known bool) {
+func (g *generation) find(id *otlp.TraceID, hash uint64) (v verdict, first uint32, known bool) {
 	print := uint32(hash) &^ g.number
 	for i := g.home(hash); g.index[i] != 0; i = g.next(i) {
 		if slot := g.index[i]; slot&^g.number == print {
-			if e := g.entry(int(slot&g.number) - 1); e.id == *id {
-				return e.v, true
+			at := slot&g.number - 1
+			if e := g.entry(int(at)); e.id == *id {
+				return e.v, g.first(e, at), true
 			}
 		}
 	}
-	return v, false
+	return v, 0, false
 }
 
-// add puts in id, which is not there.
-func (g *generation) add(id *otlp.TraceID, hash uint64, v verdict) {
+func (g *generation) first(e *entry, at uint32) uint32 {
+	if !e.v.hasFirst() {
+		return 0
+	}
+	i, _ := slices.BinarySearchFunc(g.firsts, at, func(f firstOf, at uint32) int { return cmp.Compare(f.entry, at) })
+	return g.firsts[i].first
+}
+
+// add puts in id, which is not there. The verdict says whether it has a first.
+func (g *generation) add(id *otlp.TraceID, hash uint64, v verdict, first uint32) {
+	if v.hasFirst() {
+		g.firsts = append(g.firsts, firstOf{uint32(g.n), first})
+	}
 	if g.n == len(g.chunks)*perChunk {
 		g.chunks = append(g.chunks, make([]entry, perChunk))
 	}
@@ -64,7 +82,7 @@ func (g *generation) add(id *otlp.TraceID, hash uint64, v verdict) {
 // clear forgets all, and keeps the memory.
 func (g *generation) clear() {
 	clear(g.index)
-	g.n = 0
+	g.n, g.firsts = 0, g.firsts[:0]
 }
 
 func (g *generation) entry(i int) *entry { return &g.chunks[i/perChunk][i%perChunk] }

@@ -21,14 +21,16 @@ func TestGenerationOfCollidingHashes(t *testing.T) {
 			check := func(i int, want bool) {
 				t.Helper()
 				id := numbered(i)
-				if v, known := g.find(&id, hash(i)); known != want || known && v != nth(i, round) {
-					t.Fatalf("%s, round %d: entry %d of %d is %v, %v, want %v, %v", name, round, i, g.n, v, known, nth(i, round), want)
+				wanted, its := nth(i, round)
+				if v, first, known := g.find(&id, hash(i)); known != want || known && (v != wanted || first != its) {
+					t.Fatalf("%s, round %d: entry %d of %d is %v, %d, %v, want %v, %d, %v", name, round, i, g.n, v, first, known, wanted, its, want)
 				}
 			}
 			for i := range n {
 				check(i, false)
 				id := numbered(i)
-				g.add(&id, hash(i), nth(i, round))
+				v, first := nth(i, round)
+				g.add(&id, hash(i), v, first)
 				check(i/2, true)
 			}
 			for i := range n {
@@ -40,9 +42,12 @@ func TestGenerationOfCollidingHashes(t *testing.T) {
 	}
 }
 
-// nth is another verdict for each trace and round.
-func nth(i, round int) (v verdict) {
+// nth is another verdict for each trace and round, and the First that every third has.
+func nth(i, round int) (v verdict, first uint32) {
 	binary.LittleEndian.PutUint32(v[:], uint32(i))
 	v[9] = byte(round)
-	return v
+	if i%3 == round {
+		v[7], first = firstBit>>56, uint32(i+1)
+	}
+	return v, first
 }

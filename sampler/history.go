@@ -28,13 +28,19 @@ type History struct {
 const mostNames = math.MaxUint16 + 1
 
 // verdict is a Decision as bytes, so that an entry needs no padding: 8 of threshold and keep, 2 of the number of the
-// policy's name.
+// policy's name. Its First, which few have, lies elsewhere.
 type verdict [10]byte
 
-const keepBit = 1 << 63 // beside a threshold, which has 56 bits
+// Beside a threshold, which has 57 bits.
+const (
+	keepBit  = 1 << 63
+	firstBit = 1 << 62
+)
 
-// NewHistory returns a history of at most size traces, 32 B each: 6 of them at once, the others as they come. Less than two
-// is two.
+func (v *verdict) hasFirst() bool { return v[7]&(firstBit>>56) != 0 }
+
+// NewHistory returns a history of at most size traces, 32 B each: 6 of them at once, the others as they come. One with a First
+// takes 8 B more, which 4 B for each trace would come to if half of all had one. Less than two is two.
 func NewHistory(size int) *History {
 	half := max(size/2, 1)
 	return &History{
@@ -48,11 +54,13 @@ func NewHistory(size int) *History {
 func (h *History) Get(id otlp.TraceID) (Decision, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	v, known := h.useLocked(&id, h.hash(&id))
+	v, first, known := h.useLocked(&id, h.hash(&id))
 	if !known {
 		return Decision{}, false
 	}
-	return h.unpackLocked(v), true
+	d := h.unpackLocked(v)
+	d.First = first
+	return d, true
 }
 
 // Put remembers d for id unless a decision on id is remembered already: the first one stands. It reports whether d was
@@ -61,10 +69,10 @@ func (h *History) Put(id otlp.TraceID, d Decision) (first bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	hash := h.hash(&id)
-	if _, decided := h.useLocked(&id, hash); decided {
+	if _, _, decided := h.useLocked(&id, hash); decided {
 		return false
 	}
-	h.addLocked(&id, hash, h.packLocked(d))
+	h.addLocked(&id, hash, h.packLocked(d), d.First)
 	return true
 }
 
@@ -77,24 +85,24 @@ func (h *History) Len() int {
 
 func (h *History) hash(id *otlp.TraceID) uint64 { return maphash.Bytes(h.seed, id[:]) }
 
-func (h *History) useLocked(id *otlp.TraceID, hash uint64) (v verdict, known bool) {
-	if v, known = h.young.find(id, hash); known {
-		return v, true
+func (h *History) useLocked(id *otlp.TraceID, hash uint64) (v verdict, first uint32, known bool) {
+	if v, first, known = h.young.find(id, hash); known {
+		return v, first, true
 	}
-	if v, known = h.old.find(id, hash); known && h.addLocked(id, hash, v) {
+	if v, first, known = h.old.find(id, hash); known && h.addLocked(id, hash, v, first) {
 		h.twice++
 	}
-	return v, known
+	return v, first, known
 }
 
 // addLocked reports whether id, which is not in the young generation, went into the one that was young before.
-func (h *History) addLocked(id *otlp.TraceID, hash uint64, v verdict) bool {
+func (h *History) addLocked(id *otlp.TraceID, hash uint64, v verdict, first uint32) bool {
 	full := h.young.n >= h.half
 	if full {
 		h.young, h.old, h.twice = h.old, h.young, 0
 		h.young.clear()
 	}
-	h.young.add(id, hash, v)
+	h.young.add(id, hash, v, first)
 	return !full
 }
 
@@ -109,6 +117,9 @@ func (h *History) packLocked(d Decision) verdict {
 	if d.Keep {
 		bits |= keepBit
 	}
+	if d.First != 0 {
+		bits |= firstBit
+	}
 	var v verdict
 	binary.LittleEndian.PutUint64(v[:8], bits)
 	binary.LittleEndian.PutUint16(v[8:], number)
@@ -117,5 +128,5 @@ func (h *History) packLocked(d Decision) verdict {
 
 func (h *History) unpackLocked(v verdict) Decision {
 	bits := binary.LittleEndian.Uint64(v[:8])
-	return Decision{Keep: bits&keepBit != 0, Policy: h.names[binary.LittleEndian.Uint16(v[8:])], Threshold: bits &^ keepBit}
+	return Decision{Keep: bits&keepBit != 0, Policy: h.names[binary.LittleEndian.Uint16(v[8:])], Threshold: bits &^ (keepBit | firstBit)}
 }

@@ -39,7 +39,7 @@ func TestHistoryKeepsTheRecentHalf(t *testing.T) {
 					continue
 				}
 			} else {
-				d := Decision{Keep: rng.IntN(2) == 0, Policy: fmt.Sprint("p", step%7), Threshold: rng.Uint64N(never + 1)}
+				d := Decision{Keep: rng.IntN(2) == 0, First: rng.Uint32() * uint32(rng.IntN(2)), Policy: fmt.Sprint("p", step%7), Threshold: rng.Uint64N(never + 1)}
 				switch isFirst := h.Put(id, d); {
 				case isFirst && must:
 					t.Fatalf("size %d, step %d: the decision of a recent trace was made anew", size, step)
@@ -71,18 +71,27 @@ func TestHistoryOfMoreNamesThanNumbers(t *testing.T) {
 
 // An entry's memory when the history is full, and the time of a Put once it forgets for each.
 func BenchmarkHistoryPut(b *testing.B) {
-	b.Run("200000", func(b *testing.B) { benchmarkPut(b, 200_000) })
-	b.Run("1000000", func(b *testing.B) { benchmarkPut(b, 1_000_000) }) // a worker's default
+	b.Run("200000", func(b *testing.B) { benchmarkPut(b, 200_000, 0) })
+	b.Run("1000000", func(b *testing.B) { benchmarkPut(b, 1_000_000, 0) }) // a worker's default
+	b.Run("1000000 every tenth with a first", func(b *testing.B) { benchmarkPut(b, 1_000_000, 10) })
+	b.Run("1000000 all with a first", func(b *testing.B) { benchmarkPut(b, 1_000_000, 1) })
 }
 
-func benchmarkPut(b *testing.B, size int) {
+// benchmarkPut gives each of so many decisions a First; 0: none.
+func benchmarkPut(b *testing.B, size, firsts int) {
+	first := func(n int) uint32 {
+		if firsts == 0 || n%firsts > 0 {
+			return 0
+		}
+		return uint32(n) | 1
+	}
 	policies := []string{"errors", "slow", "rest", ""}
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	h := NewHistory(size)
 	for i := range 2 * size {
-		h.Put(numbered(i), Decision{Keep: true, Policy: policies[i%4]})
+		h.Put(numbered(i), Decision{Keep: true, First: first(i), Policy: policies[i%4]})
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
@@ -90,7 +99,7 @@ func benchmarkPut(b *testing.B, size int) {
 	n := 2 * size
 	b.ReportAllocs()
 	for b.Loop() {
-		h.Put(numbered(n), Decision{Keep: n%2 == 0, Policy: policies[n%4], Threshold: 1 << 55})
+		h.Put(numbered(n), Decision{Keep: n%2 == 0, First: first(n), Policy: policies[n%4], Threshold: 1 << 55})
 		n++
 	}
 	b.ReportMetric(perEntry, "B/entry")

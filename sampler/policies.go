@@ -37,6 +37,9 @@ type policy struct {
 // Decision is the verdict on one trace.
 type Decision struct {
 	Keep bool
+	// First, unless 0, is the low 32 bits of the trace's earliest start in unix ns: the parent of the local root that starts
+	// then is to be left out, since nobody will send it. It is not the policies' to say; see fleet.SequencerConfig.
+	First uint32
 	// Policy is the first policy, in the order of the file, that said keep, or the first drop policy that matched; "" when
 	// the trace is dropped because no policy said keep.
 	Policy string
