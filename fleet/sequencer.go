@@ -16,6 +16,9 @@ type SequencerConfig struct {
 	Window   buffer.Config
 	// Decided tells the decision on a trace, if it is remembered.
 	Decided func(otlp.TraceID) (sampler.Decision, bool)
+	// ClearUnseenParent has decisions name the first span of each kept trace whose root was not seen, so that holders write it
+	// as the root if it is a local one. Not of traces decided early, which had no time to show their root.
+	ClearUnseenParent bool
 }
 
 // Sequencer gathers facts in the window and decides each trace once the watermark has passed its deadline: what a lone
@@ -178,6 +181,9 @@ func (s *Sequencer) decide() {
 		d := Decision{Trace: r.Trace, Deadline: r.Deadline, Reason: r.Reason}
 		if d.Binding() {
 			d.Decision = s.verdict[decided]
+			if s.cfg.ClearUnseenParent && d.Keep && !r.Facts.Root && dueOf(r) > 0 {
+				d.First = uint32(r.Facts.Start)
+			}
 			decided++
 			s.pending[r.Trace] = dueOf(r)
 		}

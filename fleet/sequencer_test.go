@@ -160,3 +160,59 @@ func TestLimitersAreThoseOfWhatWasTaken(t *testing.T) {
 		t.Errorf("%d spans are kept where each leader says a part, %d where one says all", many, one)
 	}
 }
+
+// Only what was kept, had its time and showed no root names its first span, and says so again to whoever asks later.
+func TestSequencerNamesTheFirstSpan(t *testing.T) {
+	policies, err := sampler.Parse("f", []byte("policies: [{name: some, type: span_count, span_count: {min_spans: 2}}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const start = 5<<32 + 77
+	at := buffer.Stamp(1_700_000_000_000)
+	early := sampler.Facts{Spans: 1, Start: start, End: start + 9}
+	later := sampler.Facts{Spans: 1, Start: start + 1, End: start + 2}
+	root := sampler.Facts{Spans: 1, Start: start + 5, Root: true}
+	hour := sampler.Facts{Spans: 2, Start: 1}
+	for name, c := range map[string]struct {
+		on    bool
+		facts []sampler.Facts
+		end   func(*Sequencer)
+		want  uint32
+	}{
+		"no root":              {true, []sampler.Facts{later, early}, nil, 77},
+		"off":                  {false, []sampler.Facts{later, early}, nil, 0},
+		"a root":               {true, []sampler.Facts{early, root}, nil, 0},
+		"dropped":              {true, []sampler.Facts{early}, nil, 0},
+		"no start":             {true, []sampler.Facts{{Spans: 2}}, nil, 0},
+		"no start but in some": {true, []sampler.Facts{{Spans: 2}, hour}, nil, 1},
+		"early, under pressure": {true, []sampler.Facts{later, early}, func(s *Sequencer) {
+			s.Expire(time.Now().Add(time.Hour))
+		}, 0},
+		"early, at the end": {true, []sampler.Facts{later, early}, (*Sequencer).Drain, 0},
+	} {
+		history := sampler.NewHistory(10)
+		s := NewSequencer(SequencerConfig{Policies: policies, Window: window, Decided: history.Get, ClearUnseenParent: c.on})
+		gather := func(i int, f sampler.Facts) {
+			s.Gather(&Facts{Message: uint64(i), Publish: at + buffer.Stamp(i), Fragments: []Fragment{{otlp.TraceID{1}, f}}}, time.Now())
+		}
+		for i, f := range c.facts {
+			gather(i, f)
+		}
+		if c.end != nil {
+			c.end(s)
+		}
+		s.Advance(at + 60_000)
+		all := s.Take(10)
+		if len(all) != 1 || all[0].First != c.want {
+			t.Errorf("%s: decided %+v, want a first of %d", name, all, c.want)
+			continue
+		}
+		history.Put(all[0].Trace, all[0].Decision)
+		s.Confirm(all, time.Now())
+		gather(9, root)
+		s.SayAgain(time.Now())
+		if again := s.Take(10); len(again) != 1 || again[0].Decision != all[0].Decision {
+			t.Errorf("%s: again %+v, first %+v", name, again, all)
+		}
+	}
+}

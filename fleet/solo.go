@@ -19,7 +19,9 @@ type SoloConfig struct {
 	Window   buffer.Config
 	Slack    time.Duration // least distance of the watermark from the newest publish time; default 3 s
 	History  int           // decided traces remembered, 32 B each; default 200,000
-	Delay    time.Duration // no decision for so long after Run begins, Hold, or the process stood still, so that redeliveries are in; default 0
+	// ClearUnseenParent is SequencerConfig.ClearUnseenParent.
+	ClearUnseenParent bool
+	Delay             time.Duration // no decision for so long after Run begins, Hold, or the process stood still, so that redeliveries are in; default 0
 	// Tick publishes an empty message to the payload topic. It is called when traces wait and event time stood still for 1 s:
 	// event time goes on in silence, but not when deliveries stop. May be nil where something else publishes.
 	Tick func(context.Context) error
@@ -70,7 +72,9 @@ func NewSolo(cfg SoloConfig) *Solo {
 		watermark: buffer.Watermark{Slack: cfg.Slack, Margin: 500 * time.Millisecond},
 		history:   sampler.NewHistory(cfg.History),
 	}
-	s.seq = NewSequencer(SequencerConfig{Policies: cfg.Policies, Window: cfg.Window, Decided: s.history.Get})
+	s.seq = NewSequencer(SequencerConfig{
+		Policies: cfg.Policies, Window: cfg.Window, Decided: s.history.Get, ClearUnseenParent: cfg.ClearUnseenParent,
+	})
 	return s
 }
 

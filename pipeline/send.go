@@ -239,7 +239,8 @@ func (p *Pipeline) finish(batch []departure, o Outcome, dead int) {
 const mostAdded = tracestate.MaxGrowth + 2
 
 // encode builds the request for departures: bytes as they came, a part for each departure. With counted set, spans say in
-// their tracestate for how many each stands; a dead letter does not, since nobody kept it.
+// their tracestate for how many each stands, and the entry span of a trace without a root becomes one; not in a dead letter,
+// since nobody kept it.
 func encode(signal otlp.Signal, batch []departure, counted bool) *exporter.Batch {
 	b := &exporter.Batch{Signal: signal, Parts: make([]exporter.Part, 0, len(batch))}
 	size := 0
@@ -254,11 +255,12 @@ func encode(signal otlp.Signal, batch []departure, counted bool) *exporter.Batch
 	for i := range batch {
 		d := &batch[i]
 		part := exporter.Part{Trace: d.trace, Kept: d.decision.Keep && !d.orphan, Decided: d.decided(), Policy: d.policy(), Reason: d.reason, Off: len(b.Payload)}
-		edit.Suffix, edit.State = nil, nil
+		edit.Suffix, edit.State, edit.First = nil, nil, 0
 		switch {
 		case signal == otlp.Logs && d.decided():
 			edit.Suffix = otlp.BoolAttributeField(otlp.Logs, AttrKept, d.decision.Keep)
 		case signal == otlp.Traces && counted:
+			edit.First = d.decision.First
 			random := binary.BigEndian.Uint64(d.trace[8:]) & (1<<56 - 1)
 			edit.State = func(dst, old []byte) []byte { return tracestate.Append(dst, old, d.decision.Threshold, random) }
 		}

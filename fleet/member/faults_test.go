@@ -38,8 +38,12 @@ var scenarios = []scenario{
 	{name: "pressure", workers: []int{2}, change: func(s *setup) { s.maxBytes = 100_000 }},
 	{name: "pressurekill", workers: []int{5}, change: func(s *setup) { s.maxBytes = 100_000 }, faults: killEach(30*time.Second, anybody)},
 	{name: "pressurekills", workers: []int{5}, change: func(s *setup) { s.maxBytes = 100_000 }, faults: killSome},
+	{name: "proxy", workers: []int{1, 5}, change: behindProxy},
+	{name: "proxykill", workers: []int{5}, change: behindProxy, faults: killEach(20*time.Second, anybody)},
 	{name: "combo", workers: []int{5}, change: func(s *setup) { s.bad, s.coin, s.swap, s.twice = true, true, 0.3, 0.02 }, faults: combo},
 }
+
+func behindProxy(s *setup) { s.rootless, s.twice, s.coin = 0.7, 0.05, false }
 
 // alive is the workers that run and do not leave, in the order of their start.
 func (w *world) alive() (all []*worker) {

@@ -50,6 +50,9 @@ func play(t *testing.T, seed uint64, s setup, faults func(*world)) (r result) {
 	if most := 2 + r.traces/500; r.excused > most && s.maxBytes == 0 {
 		w.judge.fault("%d traces deviate because what came late was not known, want %d at most", r.excused, most)
 	}
+	if s.rootless > 0 && r.cleared < r.kept/4 {
+		w.judge.fault("%d spans have lost their parent in %d kept traces", r.cleared, r.kept)
+	}
 	w.report()
 	return r
 }
@@ -165,6 +168,7 @@ func (r *result) add(o result) {
 	r.terms += o.terms
 	r.logged += o.logged
 	r.pressed += o.pressed
+	r.cleared += o.cleared
 	r.delayed += o.delayed
 	r.attempts = max(r.attempts, o.attempts)
 	r.latest = max(r.latest, o.latest)

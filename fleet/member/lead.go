@@ -120,7 +120,9 @@ func (m *Member) open(ctx context.Context, now time.Time) {
 }
 
 func (m *Member) newSequencer(l *lead) {
-	l.seq = fleet.NewSequencer(fleet.SequencerConfig{Policies: m.policy.set, Window: m.cfg.Window, Decided: m.holder.Decided})
+	l.seq = fleet.NewSequencer(fleet.SequencerConfig{
+		Policies: m.policy.set, Window: m.cfg.Window, Decided: m.holder.Decided, ClearUnseenParent: m.cfg.ClearUnseenParent,
+	})
 	if m.limiters == nil {
 		return
 	}

@@ -94,6 +94,9 @@ type Config struct {
 	Replay   time.Duration // how far back a joiner reads the log, below its retention; default 10 min
 	Fence    time.Duration // without proof of a live control plane; default 6 s
 	Order    order.Config  // all members must have the same
+	// ClearUnseenParent is fleet.SequencerConfig.ClearUnseenParent. The leader's counts; members of versions before it cannot
+	// read what it says then.
+	ClearUnseenParent bool
 
 	Log   Log
 	Facts Facts

@@ -153,7 +153,7 @@ func TestAPolicyChange(t *testing.T) {
 func TestDecisionsInTheLog(t *testing.T) {
 	names := []string{"errors", "slow"}
 	for reason := buffer.Settled; reason <= buffer.Pressure; reason++ {
-		for _, d := range []sampler.Decision{{}, {Policy: "slow"}, {Keep: true, Policy: "errors"}, {Keep: true, Policy: "slow", Threshold: 1 << 55}} {
+		for _, d := range []sampler.Decision{{}, {Policy: "slow"}, {Keep: true, Policy: "errors"}, {Keep: true, Policy: "slow", Threshold: 1 << 55}, {Keep: true, First: 7, Threshold: 1}} {
 			in := []fleet.Decision{{Trace: otlp.TraceID{1, 2}, Reason: reason, Decision: d}}
 			data := order.Append(nil, order.Entry{ID: order.ID{1}, Seq: 2, Body: order.Body{Decide: encode(in, names)}})
 			msg, err := order.Parse(data)
@@ -165,9 +165,9 @@ func TestDecisionsInTheLog(t *testing.T) {
 			}
 		}
 	}
-	dropped := encode([]fleet.Decision{{Decision: sampler.Decision{Threshold: 5}}}, names)
-	if dropped[0].Threshold != 0 {
-		t.Error("a dropped trace takes the room of a threshold")
+	dropped := encode([]fleet.Decision{{Decision: sampler.Decision{Threshold: 5, First: 5}}}, names)
+	if dropped[0] != (order.Decision{}) {
+		t.Error("a dropped trace takes the room of a kept one")
 	}
 	for number, want := range map[uint16]string{0: "", 1: "errors", 2: "slow", 3: unnamed, 1 << 15: unnamed} {
 		if got := decode([]order.Decision{{Policy: number}}, names)[0].Policy; got != want {

@@ -283,7 +283,7 @@ func decode(all []order.Decision, names []string) []fleet.Decision {
 	for i, d := range all {
 		out[i] = fleet.Decision{
 			Trace: otlp.TraceID(d.Trace), Reason: buffer.Reason(d.Reason),
-			Decision: sampler.Decision{Keep: d.Keep, Policy: policyName(int(d.Policy), names), Threshold: d.Threshold},
+			Decision: sampler.Decision{Keep: d.Keep, First: d.First, Policy: policyName(int(d.Policy), names), Threshold: d.Threshold},
 		}
 	}
 	return out
@@ -315,7 +315,7 @@ func encode(all []fleet.Decision, names []string) []order.Decision {
 		d := &all[i]
 		out[i] = order.Decision{Trace: d.Trace, Keep: d.Keep, Reason: uint8(d.Reason), Policy: numbers[d.Policy]}
 		if d.Keep {
-			out[i].Threshold = d.Threshold
+			out[i].First, out[i].Threshold = d.First, d.Threshold
 		}
 	}
 	return out

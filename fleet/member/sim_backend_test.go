@@ -68,7 +68,13 @@ func (w *world) reachBackend(ctx context.Context) error {
 // spanKey is a span's place in the run: the trace's number and the span's in it.
 type spanKey struct{ trace, span uint32 }
 
-func readSpans(payload []byte) (all []spanKey) {
+// sent is a span as it was exported.
+type sent struct {
+	spanKey
+	parent bool // it has one
+}
+
+func readSpans(payload []byte) (all []sent) {
 	each := func(b []byte, num protowire.Number, yield func([]byte)) {
 		for len(b) > 0 {
 			n, typ, m := protowire.ConsumeTag(b)
@@ -86,7 +92,10 @@ func readSpans(payload []byte) (all []spanKey) {
 	each(payload, 1, func(rs []byte) {
 		each(rs, 2, func(ss []byte) {
 			each(ss, 2, func(span []byte) {
-				each(span, 2, func(id []byte) { all = append(all, keyOf(id)) })
+				var s sent
+				each(span, 2, func(id []byte) { s.spanKey = keyOf(id) })
+				each(span, 4, func([]byte) { s.parent = true })
+				all = append(all, s)
 			})
 		})
 	})
@@ -108,14 +117,31 @@ func (w *world) tick(ctx context.Context, k *worker) error {
 }
 
 // exported says that spans have reached the backend.
-func (j *judge) exported(k *worker, spans []spanKey) {
+func (j *judge) exported(k *worker, spans []sent) {
 	for _, s := range spans {
 		t := j.w.load.traces[s.trace]
 		if v := j.verdicts[t.id]; v == nil || !v.keep {
 			j.fault("%s exports trace %d, whose verdict is %+v", k.name, s.trace, v)
+			continue
 		}
-		j.span(s).copies++
+		j.span(s.spanKey).copies++
+		x := t.spans[s.span]
+		if want := x.parent != none && !x.isEntry(j.verdicts[t.id].first); s.parent != want {
+			j.fault("%s exports span %d of trace %d with a parent: %t", k.name, s.span, s.trace, s.parent)
+		} else if x.parent != none && !want {
+			j.cleared++
+		}
 	}
+}
+
+// isEntry reports whether the parent is to be taken from s: the same for whoever exports it, each time.
+func (s *span) isEntry(first uint32) bool {
+	for _, o := range s.in.spans {
+		if o.trace == s.trace && o.number == s.parent {
+			return false
+		}
+	}
+	return first != 0 && s.server && uint32(s.start.UnixNano()) == first
 }
 
 func (j *judge) span(s spanKey) *spanRun {
@@ -125,9 +151,9 @@ func (j *judge) span(s spanKey) *spanRun {
 	return j.spans[s]
 }
 
-func (j *judge) confirmed(spans []spanKey) {
+func (j *judge) confirmed(spans []sent) {
 	for _, s := range spans {
-		j.span(s).confirmed = true
+		j.span(s.spanKey).confirmed = true
 	}
 }
 

@@ -28,6 +28,7 @@ type judge struct {
 	more     int
 
 	opens, differ int        // terms opened; traces decided again in the other way
+	cleared       int        // spans exported without the parent they came with
 	active        order.Hash // the policy set
 	fleet         uint64     // as batches name it
 }
@@ -37,6 +38,7 @@ type verdict struct {
 	keep   bool
 	reason buffer.Reason
 	by     uint16 // number of the policy that said so
+	first  uint32
 	at     time.Time
 	term   order.ID
 	seq    uint64
@@ -265,7 +267,7 @@ func (j *judge) accept(e order.Entry) {
 			}
 			continue
 		}
-		j.verdicts[id] = &verdict{d.Keep, buffer.Reason(d.Reason), d.Policy, time.Now(), e.ID, e.Seq, len(j.verdicts), policy, basis}
+		j.verdicts[id] = &verdict{d.Keep, buffer.Reason(d.Reason), d.Policy, d.First, time.Now(), e.ID, e.Seq, len(j.verdicts), policy, basis}
 	}
 }
 

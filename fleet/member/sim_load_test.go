@@ -34,11 +34,18 @@ type traceRun struct {
 type span struct {
 	trace                  *traceRun
 	number                 uint32
-	root                   bool
+	parent                 uint32 // its number; none of the root
+	server                 bool
 	start, end             time.Time
 	bad, veto, left, right bool
 	in                     *payload
 }
+
+// Parents that are no spans of the trace.
+const (
+	none   = 1 << 31
+	unseen = 1<<31 + 1 // of a proxy that sends no spans
+)
 
 // payload is what an SDK sends at once. It may be sent twice.
 type payload struct {
@@ -85,8 +92,10 @@ func (l *load) newTrace(f func() float64, u func() uint64, start time.Time) *tra
 	bad, veto, pair := f() < 0.04, f() < 0.04, f() < 0.06
 	n := 3 + int(f()*6)
 	for i := range n {
-		s := &span{trace: t, number: uint32(i), root: i == 0, start: start, end: start.Add(lasts)}
-		if i > 0 {
+		s := &span{trace: t, number: uint32(i), start: start, end: start.Add(lasts)}
+		if i == 0 {
+			s.parent = none
+		} else {
 			a, b := f(), f()
 			s.start, s.end = start.Add(time.Duration(min(a, b)*float64(lasts))), start.Add(time.Duration(max(a, b)*float64(lasts)))
 			if f() < 0.03 {
@@ -99,7 +108,27 @@ func (l *load) newTrace(f func() float64, u func() uint64, start time.Time) *tra
 	t.spans[int(f()*float64(n))].veto = veto
 	t.spans[int(f()*float64(n))].left = pair
 	t.spans[int(f()*float64(n))].right = pair
+	l.behindProxy(t)
 	return t
+}
+
+// behindProxy makes of some traces such as come from behind a proxy, their root a local one, as others are in them. In some two
+// begin at one time, in some the clock of the second is ahead of the first's.
+func (l *load) behindProxy(t *traceRun) {
+	r := l.w.die("proxy", int(t.number))
+	if r.Float64() >= l.w.setup.rootless {
+		return
+	}
+	t.spans[0].parent, t.spans[0].server = unseen, true
+	for _, s := range t.spans[1:] {
+		s.server = r.Float64() < 0.3
+	}
+	switch s := t.spans[1]; r.IntN(10) {
+	case 0:
+		s.start, s.server, s.parent = t.spans[0].start, true, unseen
+	case 1:
+		s.start, s.server = t.spans[0].start.Add(-5*time.Millisecond), true
+	}
 }
 
 // random is the trace's randomness in 0..1.
@@ -184,8 +213,11 @@ func (s *span) encode() []byte {
 		return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, s.trace.number+1), n+1)
 	}
 	b := append(field(1, s.trace.id[:]), field(2, id(s.number))...)
-	if !s.root {
-		b = append(b, field(4, id(0))...)
+	if s.parent != none {
+		b = append(b, field(4, id(s.parent))...)
+	}
+	if s.server {
+		b = append(b, 6<<3, 2)
 	}
 	b = append(b, field(5, []byte("work"))...)
 	b = protowire.AppendFixed64(protowire.AppendTag(b, 7, protowire.Fixed64Type), uint64(s.start.UnixNano()))
@@ -222,7 +254,7 @@ func (t *traceRun) ideal(percent float64, slow time.Duration) (keep bool, deadli
 		inTime = append(inTime, p)
 		quiet := window.Idle
 		for _, s := range p.spans {
-			root = root || s.trace == t && s.root
+			root = root || s.trace == t && s.parent == none
 		}
 		if root {
 			quiet = window.Settle

@@ -12,7 +12,7 @@ import (
 // result is what came of a run.
 type result struct {
 	traces, kept, torn, deviating, excused, partial, twice, fences, terms int
-	logged, pressed                                                       int
+	logged, pressed, cleared                                              int
 	attempts, delayed                                                     int           // deliveries of one message, at most; messages given back for a while
 	latest                                                                time.Duration // from deadline to decision, at worst
 }
@@ -76,6 +76,7 @@ func (w *world) verify() (r result) {
 		w.verifyCopies(p)
 	}
 	r.twice, r.terms, r.logged = j.differ, j.opens, len(w.log.all)
+	r.cleared = j.cleared
 	r.attempts, r.delayed = w.payloads.most, w.payloads.delayed
 	return r
 }
@@ -142,6 +143,9 @@ func (w *world) verifyTrace(t *traceRun, r *result) {
 			w.tell(t, v, deadline)
 		}
 	}
+	if want := w.first(t, inTime); known && v.keep && !early && v.first != want {
+		j.fault("trace %d: its first span is said to start at %d, should be %d", t.number, v.first, want)
+	}
 	if v.keep == keep {
 		return
 	}
@@ -152,6 +156,24 @@ func (w *world) verifyTrace(t *traceRun, r *result) {
 	} else {
 		r.excused++
 	}
+}
+
+// first is the low bits of the earliest start where there is no root, and that is asked for.
+func (w *world) first(t *traceRun, parts []*payload) uint32 {
+	if w.setup.rootless == 0 {
+		return 0
+	}
+	var first *span
+	for _, s := range t.spans {
+		switch {
+		case !slices.Contains(parts, s.in):
+		case s.parent == none:
+			return 0
+		case first == nil || s.start.Before(first.start):
+			first = s
+		}
+	}
+	return uint32(first.start.UnixNano())
 }
 
 // tell notes all there is to say of a trace.

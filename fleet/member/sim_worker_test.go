@@ -60,8 +60,9 @@ func (w *world) start(set *sampler.Policies) *worker {
 	k.ctx, k.cancel = context.WithCancel(w.ctx)
 	k.m = member.New(member.Config{
 		Fleet: cmp.Or(w.setup.fleet, "spans"), Policies: set, Replay: w.setup.replay, Log: (*logOf)(k), Facts: (*factsOf)(k), Logger: w.logger(k.name),
-		Rand: rand.New(rand.NewPCG(r.Uint64(), r.Uint64())),
-		Tick: func(ctx context.Context) error { return w.tick(ctx, k) },
+		Rand:              rand.New(rand.NewPCG(r.Uint64(), r.Uint64())),
+		Tick:              func(ctx context.Context) error { return w.tick(ctx, k) },
+		ClearUnseenParent: w.setup.rootless > 0,
 	})
 	k.p = pipeline.New(pipeline.Config{
 		Policies: set, Exporter: (*exporterOf)(k), Sequencer: k.m, Dead: deadTopic{w}, Heard: k.m.Heard, Log: w.logger(k.name), MaxBytes: w.setup.maxBytes,

@@ -53,6 +53,7 @@ type setup struct {
 	bad      bool          // publish replies late and lost
 	maxBytes int64         // of a pipeline's hold
 	coin     bool          // verdicts are tossed for each trace and term
+	rootless float64       // share of traces whose root is behind a proxy; the option that is for them is on where there are some
 	limited  bool          // the policies have limiters: verdicts depend on what was decided before
 	fleet    string        // its name
 	replay   time.Duration // how far back joiners read

@@ -3,13 +3,18 @@ package order
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // The encoding: version, kind, then the fields in the order of their structs. Ids, workers and hashes are fixed, numbers
 // are varints of the shortest form, times zigzag varints, byte strings have their length in front. An entry's body begins
 // with a byte that says which parts follow. Each message has one encoding, so equal bytes and equal contents are the same.
+//
+// All is of version 1, but for entries with a part that only version 2 has: the Firsts of decisions. Who writes those must
+// know that everybody reads them.
 const (
 	version = 1
+	newest  = 2
 
 	kindClaim = 1
 	kindEntry = 2
@@ -22,7 +27,7 @@ const (
 	partPolicy   = 1 << 4
 	partLimiters = 1 << 5
 	partAway     = 1 << 6
-	partsKnown   = 1<<7 - 1
+	partFirsts   = 1 << 7 // how many, and for each how many decisions lie between it and the one before, and 4 bytes
 
 	decideKeep      = 1 << 0
 	decideThreshold = 1 << 1 // seven bytes of threshold follow, its lowest
@@ -53,7 +58,11 @@ func appendEntry(dst []byte, e Entry) []byte {
 	if e.Seq == 0 || e.Body.Open != (e.Seq == 1) {
 		panic(fmt.Sprintf("order.Append: entry %d, open %t: the open is entry 1", e.Seq, e.Body.Open))
 	}
-	dst = append(append(dst, version, kindEntry), e.ID[:]...)
+	has, v := parts(&e.Body), byte(version)
+	if has&partFirsts != 0 {
+		v = newest
+	}
+	dst = append(append(dst, v, kindEntry), e.ID[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(e.Worker))
 	dst = binary.AppendVarint(dst, e.ClaimPublish)
 	dst = binary.AppendUvarint(dst, e.Seq)
@@ -61,11 +70,10 @@ func appendEntry(dst []byte, e Entry) []byte {
 	dst = binary.AppendVarint(dst, e.Cert.Publish)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(e.ChainHash))
 	dst = binary.AppendVarint(dst, e.E)
-	return appendBody(dst, &e.Body)
+	return appendBody(append(dst, has), &e.Body)
 }
 
 func appendBody(dst []byte, b *Body) []byte {
-	dst = append(dst, parts(b))
 	if b.Members != nil {
 		dst = binary.AppendUvarint(dst, uint64(len(b.Members)))
 		for _, m := range b.Members {
@@ -90,6 +98,29 @@ func appendBody(dst []byte, b *Body) []byte {
 	if b.Away != 0 {
 		dst = binary.AppendUvarint(dst, b.Away)
 	}
+	return appendFirsts(dst, b.Decide)
+}
+
+func hasFirst(d Decision) bool { return d.First != 0 }
+
+func appendFirsts(dst []byte, all []Decision) []byte {
+	n, next := 0, 0
+	for i := range all {
+		if hasFirst(all[i]) {
+			n++
+		}
+	}
+	if n == 0 {
+		return dst
+	}
+	dst = binary.AppendUvarint(dst, uint64(n))
+	for i := range all {
+		if hasFirst(all[i]) {
+			dst = binary.AppendUvarint(dst, uint64(i-next))
+			dst = binary.BigEndian.AppendUint32(dst, all[i].First)
+			next = i + 1
+		}
+	}
 	return dst
 }
 
@@ -101,7 +132,7 @@ func parts(b *Body) byte {
 	}{
 		{b.Open, partOpen}, {b.Resign, partResign}, {b.Members != nil, partMembers},
 		{len(b.Decide) > 0, partDecide}, {b.Policy != nil, partPolicy}, {len(b.Limiters) > 0, partLimiters},
-		{b.Away != 0, partAway},
+		{b.Away != 0, partAway}, {slices.ContainsFunc(b.Decide, hasFirst), partFirsts},
 	} {
 		if part.there {
 			p |= part.bit

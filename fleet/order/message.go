@@ -89,6 +89,9 @@ type Decision struct {
 	Reason    uint8  // why the trace was decided when it was; below 8, not interpreted here
 	Policy    uint16 // 1 + the index of the policy that decided, in the active policy set; 0: none did
 	Threshold uint64 // T of OTEP-235; 0 when kept with certainty, or dropped; 2^56 when nobody can tell
+	// First is the low 32 bits of a time, not interpreted here; 0: none. It takes 5 bytes, or 6 where 127 decisions or more
+	// without one lie between, and makes its entry one of version 2.
+	First uint32
 }
 
 // PolicyChange makes a policy the active one. A joiner knows the policy only from an entry that it has read: the leader

@@ -17,7 +17,7 @@ func fullEntry() Entry {
 		Body: Body{
 			Resign:   true,
 			Members:  []Member{{7, 1}, {1 << 63, 400}},
-			Decide:   []Decision{{Trace: [16]byte{9}}, {Trace: [16]byte{8}, Keep: true, Policy: 31, Reason: 7}, {Trace: [16]byte{15: 1}, Keep: true, Policy: 65535, Threshold: maxThreshold}},
+			Decide:   []Decision{{Trace: [16]byte{9}}, {Trace: [16]byte{8}, Keep: true, Policy: 31, Reason: 7}, {Trace: [16]byte{15: 1}, Keep: true, Policy: 65535, Threshold: maxThreshold, First: 1}},
 			Policy:   &PolicyChange{Epoch: 4, Hash: 5, Config: []byte("policies: []")},
 			Limiters: []byte{0},
 			Away:     7,
@@ -56,7 +56,7 @@ func TestRoundTripOfRandomEntries(t *testing.T) {
 		}
 		for range rng.IntN(4) {
 			e.Body.Members = append(e.Body.Members, Member{Worker(rng.Uint64()), rng.Uint64() >> rng.IntN(64)})
-			e.Body.Decide = append(e.Body.Decide, Decision{[16]byte{byte(rng.Uint32())}, rng.IntN(2) == 0, uint8(rng.IntN(8)), uint16(rng.Uint32()), rng.Uint64N(maxThreshold+1) >> rng.IntN(56)})
+			e.Body.Decide = append(e.Body.Decide, Decision{[16]byte{byte(rng.Uint32())}, rng.IntN(2) == 0, uint8(rng.IntN(8)), uint16(rng.Uint32()), rng.Uint64N(maxThreshold+1) >> rng.IntN(56), rng.Uint32() * uint32(rng.IntN(2))})
 		}
 		got, err := Parse(Append(nil, e))
 		if err != nil {
@@ -76,9 +76,24 @@ func TestDecisionSizes(t *testing.T) {
 		17: {Reason: 7},
 		18: {Policy: 31, Keep: true, Reason: 7},
 		25: {Policy: 511, Keep: true, Threshold: 1},
+		30: {Policy: 511, Keep: true, Threshold: 1, First: 1},
 	} {
 		if got := size(100, d) - size(99, d); got != want {
 			t.Errorf("%+v takes %d bytes, want %d: the doc's reckoning of traces a second is off", d, got, want)
+		}
+	}
+}
+
+// What no reader of version 1 lacks is written so that it reads it.
+func TestVersions(t *testing.T) {
+	all := fullEntry()
+	if got := Append(nil, all)[0]; got != 2 {
+		t.Errorf("an entry with a First is of version %d", got)
+	}
+	all.Body.Decide[2].First = 0
+	for _, m := range []Message{all, Claim{}, Probe{}} {
+		if got := Append(nil, m)[0]; got != 1 {
+			t.Errorf("%+v is of version %d", m, got)
 		}
 	}
 }
@@ -121,7 +136,13 @@ func TestParseRefuses(t *testing.T) {
 		"entry 0":                 {with(open, 27, 0), "seq at byte 27"},
 		"entry 2 that opens":      {second, "open true in entry 2"},
 		"entry 1 without an open": {with(open, parts, 0), "open false in entry 1"},
-		"an unknown part":         {with(open, parts, 0x81), "parts at byte 39: unknown bits 0x80"},
+		"firsts in version 1":     {with(open, parts, 0x81), "parts at byte 39: 0x81 in version 1"},
+		"version 2 without them":  {with(open, 0, 2), "parts at byte 39: 0x1 in version 2"},
+		"a claim of version 2":    {with(claim, 0, 2), "version at byte 0: 2 is of entries"},
+		"firsts of no decisions":  {with(with(second, 0, 2), parts, partFirsts, 1, 0, 0, 0, 0, 1), "first at byte 41: of a decision that is not there"},
+		"no firsts":               {with(with(second, 0, 2), parts, partFirsts, 0), "firsts at byte 40"},
+		"a first of 0":            {with(with(second, 0, 2), parts, append(append([]byte{partFirsts | partDecide, 1, 0}, make([]byte, 16)...), 1, 0, 0, 0, 0, 0)...), "first at byte 59: 0 is not written"},
+		"a second first of one":   {with(with(second, 0, 2), parts, append(append([]byte{partFirsts | partDecide, 1, 0}, make([]byte, 16)...), 2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1)...), "first at byte 64: of a decision that is not there"},
 		"an away of 0":            {with(second, parts, partAway, 0), "away at byte 40: 0 is not written"},
 		"a long varint":           {with(open, 26, 0x80, 0), "claim publish at byte 26: varint longer"},
 		"an endless varint":       {with(open, 26, bytes.Repeat([]byte{0xff}, 11)...), "claim publish at byte 26: no varint"},
@@ -146,7 +167,8 @@ func TestParseOfWhatIsNewer(t *testing.T) {
 		want Unknown
 	}{
 		{[]byte{version, 4, 99}, Unknown{version, 4}},
-		{[]byte{version + 1, kindEntry}, Unknown{version + 1, kindEntry}},
+		{[]byte{newest, 4, 99}, Unknown{newest, 4}},
+		{[]byte{newest + 1, kindEntry}, Unknown{newest + 1, kindEntry}},
 	} {
 		if got, err := Parse(c.b); err != nil || got != c.want {
 			t.Errorf("Parse(%v) = %v, %v; want %v", c.b, got, err, c.want)

@@ -12,7 +12,7 @@ import (
 func Parse(b []byte) (Message, error) {
 	p := &parser{b: b}
 	v, kind := p.byte("version"), p.byte("kind")
-	if p.err == nil && (v > version || v == version && kind > kindProbe) {
+	if p.err == nil && (v > newest || v > 0 && kind > kindProbe) {
 		return Unknown{v, kind}, nil
 	}
 	m := p.body(v, kind)
@@ -42,19 +42,21 @@ func (p *parser) body(v, kind byte) Message {
 	switch {
 	case v == 0:
 		p.fail(0, "version", "0 was never used")
+	case v > version && kind != kindEntry:
+		p.fail(0, "version", "%d is of entries alone", v)
 	case kind == kindClaim:
 		return Claim{ID: p.id(), Worker: Worker(p.fixed("worker"))}
 	case kind == kindProbe:
 		return Probe{Worker: Worker(p.fixed("worker")), Nonce: p.fixed("nonce")}
 	case kind == kindEntry:
-		return p.entry()
+		return p.entry(v)
 	default:
 		p.fail(1, "kind", "0 was never used")
 	}
 	return nil
 }
 
-func (p *parser) entry() Entry {
+func (p *parser) entry(v byte) Entry {
 	e := Entry{ID: p.id(), Worker: Worker(p.fixed("worker")), ClaimPublish: p.time("claim publish")}
 	at := p.at
 	e.Seq = p.number("seq")
@@ -64,16 +66,16 @@ func (p *parser) entry() Entry {
 	e.Cert = Cert{Seq: p.number("cert seq"), Publish: p.time("cert publish")}
 	e.ChainHash = Hash(p.fixed("chain hash"))
 	e.E = p.time("e")
-	e.Body = p.parts(e.Seq)
+	e.Body = p.parts(v, e.Seq)
 	return e
 }
 
-func (p *parser) parts(seq uint64) (b Body) {
+func (p *parser) parts(v byte, seq uint64) (b Body) {
 	at := p.at
 	has := p.byte("parts")
 	switch {
-	case has&^partsKnown != 0:
-		p.fail(at, "parts", "unknown bits %#x", has&^partsKnown)
+	case has&partFirsts != 0 != (v > version):
+		p.fail(at, "parts", "%#x in version %d: the firsts make version 2", has, v)
 	case has&partOpen != 0 != (seq == 1):
 		p.fail(at, "parts", "open %t in entry %d: the open is entry 1", has&partOpen != 0, seq)
 	}
@@ -102,7 +104,26 @@ func (p *parser) parts(seq uint64) (b Body) {
 			p.fail(at, "away", "0 is not written")
 		}
 	}
+	if has&partFirsts != 0 {
+		p.firsts(b.Decide)
+	}
 	return b
+}
+
+func (p *parser) firsts(of []Decision) {
+	for range p.count("firsts", 1, 5) {
+		at := p.at
+		between := p.number("first")
+		if between >= uint64(len(of)) {
+			p.fail(at, "first", "of a decision that is not there")
+			return
+		}
+		d := &of[between]
+		if d.First = p.fixed32("first"); d.First == 0 {
+			p.fail(at, "first", "0 is not written")
+		}
+		of = of[between+1:]
+	}
 }
 
 func (p *parser) decision() (d Decision) {
@@ -144,6 +165,13 @@ func (p *parser) byte(field string) byte {
 func (p *parser) fixed(field string) uint64 {
 	if b := p.take(field, 8); b != nil {
 		return binary.BigEndian.Uint64(b)
+	}
+	return 0
+}
+
+func (p *parser) fixed32(field string) uint32 {
+	if b := p.take(field, 4); b != nil {
+		return binary.BigEndian.Uint32(b)
 	}
 	return 0
 }
