@@ -29,7 +29,10 @@ func (d *drawer) spanRow(s otlp.Span, p placed) row {
 	if k := s.Kind(); k > 0 && int(k) < len(kinds) {
 		r.Kind = kinds[k]
 	}
-	if p.note != "" {
+	switch {
+	case p.note == noteOrphan && s.LocalRoot():
+		r.Notes = append(r.Notes, noteRemote)
+	case p.note != "":
 		r.Notes = append(r.Notes, p.note)
 	}
 	end := s.End()

@@ -67,6 +67,12 @@ func TestWaterfall(t *testing.T) {
 			says: []string{"its parent was not received"},
 		},
 		{
+			name:  "behind a proxy",
+			spans: []spanSpec{{id: 3, parent: 66, name: "query", from: 0, to: 50}, {id: 1, parent: 77, name: "GET /cart", from: 0, to: 100, kind: ptrace.SpanKindServer}, {id: 2, parent: 78, name: "GET /pay", from: 50, to: 100, kind: ptrace.SpanKindServer}},
+			want:  []string{"0 query 0% 50.00%", "0 GET /cart 0% 100.00%", "0 GET /pay 50.00% 50.00%"},
+			says:  []string{"<title>GET /cart", "its parent was not received", "its parent is in another process"},
+		},
+		{
 			name:  "cycle",
 			spans: []spanSpec{{id: 1, parent: 2, name: "a", from: 0, to: 100}, {id: 2, parent: 1, name: "b", from: 50, to: 100}},
 			want:  []string{"0 a 0% 100.00%", "1 b 50.00% 50.00%"},

@@ -23,6 +23,7 @@ type placed struct {
 
 const (
 	noteOrphan    = "its parent was not received"
+	noteRemote    = "its parent is in another process, which may be a proxy that sends no spans"
 	noteCycle     = "its parents form a cycle"
 	noteDuplicate = "another span has the same id"
 )

@@ -20,7 +20,7 @@ type waterfall struct {
 	Rows     []row
 	Ticks    []string // labels of the time axis at 0, 25, 50 and 75 %
 	Services []service
-	Root     string // name of the first root span
+	Root     string // name of the first local root that is drawn at the top, or else of the first span there
 	Service  string
 	Start    time.Time
 	Duration string
@@ -100,6 +100,7 @@ type drawer struct {
 	logsOf      map[otlp.SpanID][]int32
 	resources   map[int32][]field
 	logRows     int
+	rooted      bool // out.Root is a local root's
 	out         waterfall
 }
 
@@ -208,8 +209,8 @@ func (d *drawer) addSpan(p placed, nodes []treeSpan) {
 		d.out.Skewed++
 		r.Notes = append(r.Notes, "starts before its parent: the clocks of the two machines differ")
 	}
-	if d.out.Root == "" && p.depth == 0 {
-		d.out.Root, d.out.Service = r.Name, r.Service
+	if p.depth == 0 && (d.out.Root == "" || s.LocalRoot() && !d.rooted) {
+		d.out.Root, d.out.Service, d.rooted = r.Name, r.Service, s.LocalRoot()
 	}
 	d.out.Rows = append(d.out.Rows, r)
 	d.addLogs(s.SpanID(), p.depth+1)

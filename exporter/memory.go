@@ -43,7 +43,7 @@ func (c MemoryConfig) Validate() error {
 // Summary is one kept trace in a list.
 type Summary struct {
 	TraceID  otlp.TraceID
-	Root     string // name of the span without a parent, or of the earliest span while there is none
+	Root     string // name of the span without a parent; while there is none, of the earliest local root, or of the earliest span
 	Service  string // service.name of that span's resource
 	Spans    int
 	Logs     int

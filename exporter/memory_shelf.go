@@ -40,7 +40,7 @@ type entry struct {
 	bytes       int
 	start, end  uint64 // earliest, latest, unix ns
 	named       uint64 // start of the span that gave Root and Service, unix ns
-	rooted      bool   // that span has no parent
+	rank        int    // of that span as a root
 }
 
 // storeLocked stores the spans or logs of a kept trace. A trace takes the front place when its first spans
@@ -114,20 +114,31 @@ func (e *entry) observe(scan *otlp.Payload, p Part) {
 }
 
 // name takes Root and Service from the span when it is a better root than the one so far: without parent
-// before with, then the earlier.
+// before local roots before others, then the earlier. By time alone, what clocks of milliseconds make start with the entry
+// span, and ends before it, would give its name.
 func (e *entry) name(s otlp.Span) {
-	rooted := s.ParentSpanID().IsZero()
+	rank := rankOf(s)
 	better := e.Root == "" && e.Service == "" ||
-		rooted && !e.rooted ||
-		rooted == e.rooted && s.Start() < e.named
+		rank > e.rank ||
+		rank == e.rank && s.Start() < e.named
 	if !better {
 		return
 	}
-	e.rooted, e.named = rooted, s.Start()
+	e.rank, e.named = rank, s.Start()
 	e.Root, e.Service = string(s.Name()), ""
 	if v, ok := s.Resource().Attribute("service.name"); ok {
 		e.Service = v.String()
 	}
+}
+
+func rankOf(s otlp.Span) int {
+	switch {
+	case s.ParentSpanID().IsZero():
+		return 2
+	case s.LocalRoot():
+		return 1
+	}
+	return 0
 }
 
 func (m *Memory) storeLooseLocked(b []byte) {

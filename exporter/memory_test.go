@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"tailweir/otlp"
 )
@@ -73,6 +74,41 @@ func TestMemorySummary(t *testing.T) {
 	var pl otlp.Payload
 	if err := pl.Scan(otlp.Traces, got.Traces); err != nil || pl.Len() != 4 {
 		t.Errorf("concatenated payload: %d spans, %v", pl.Len(), err)
+	}
+}
+
+// Behind a proxy that sends no spans, the span that took the request names the trace, not one that began with it and came first.
+func TestMemoryNamesLocalRoots(t *testing.T) {
+	m := newMemory(t, MemoryConfig{})
+	put(t, m, batch(otlp.Traces, fill{trace: 1, payload: child(t, 1, "query", base, false), items: 1}))
+	for _, c := range []struct {
+		name  string
+		start time.Time
+		kind  ptrace.SpanKind
+		want  string
+	}{
+		{"GET /pay", base.Add(time.Second), ptrace.SpanKindServer, "GET /pay"},
+		{"GET /cart", base, ptrace.SpanKindServer, "GET /cart"},
+		{"earlier query", base.Add(-time.Second), ptrace.SpanKindClient, "GET /cart"},
+		{"later request", base.Add(time.Second), ptrace.SpanKindServer, "GET /cart"},
+	} {
+		td, err := (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(child(t, 1, c.name, c.start, false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		td.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0).SetKind(c.kind)
+		payload, err := (&ptrace.ProtoMarshaler{}).MarshalTraces(td)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, m, batch(otlp.Traces, fill{trace: 1, payload: payload, items: 1}))
+		if got := m.Latest(1)[0].Root; got != c.want {
+			t.Errorf("with %s the root is %q, want %q", c.name, got, c.want)
+		}
+	}
+	put(t, m, traceBatch(t, 1, 1))
+	if got := m.Latest(1)[0].Root; got != "root-1" {
+		t.Errorf("with a span without a parent the root is %q", got)
 	}
 }
 
