@@ -80,6 +80,7 @@ func TestEffectiveIsAFile(t *testing.T) {
 window: {settle: 1500ms, max_hold: 2h}
 ingest: {max_body: 1kB, admin: ":9"}
 console: {listen: "", allowed_hosts: [a, "10"]}
+traces: {clear_unseen_parent: true}
 exporters:
 - {type: otlp, endpoint: "https://b", headers: {X-Key: "yes", y: "a: b # c"}, signals: [traces], tls: {insecure_skip_verify: true}}
 - {type: file, dir: d, sync: true}
@@ -104,6 +105,9 @@ policies:
 			}
 			if diff := cmp.Diff(string(want.Compiled.Source()), string(got.Compiled.Source())); diff != "" {
 				t.Errorf("policies differ:\n%s", diff)
+			}
+			if got.Traces != want.Traces {
+				t.Errorf("traces: %+v, want %+v", got.Traces, want.Traces)
 			}
 			want.Window.MaxHold = want.WindowConfig().Defaults().MaxHold
 			if diff := cmp.Diff(want.Window, got.Window); diff != "" {

@@ -27,6 +27,7 @@ type Config struct {
 	Compat    sampler.Compat   `yaml:"compat"`
 	Window    WindowConfig     `yaml:"window"`
 	Hold      HoldConfig       `yaml:"hold"`
+	Traces    TracesConfig     `yaml:"traces"`
 	Logs      LogsConfig       `yaml:"logs"`
 	Exporters []ExporterConfig `yaml:"exporters"`
 	Console   ConsoleConfig    `yaml:"console"`
@@ -82,6 +83,11 @@ type HoldConfig struct {
 	MaxBytes strictyaml.Size `yaml:"max_bytes"`
 	HandBack time.Duration   `yaml:"hand_back"`
 	Lease    time.Duration   `yaml:"lease"`
+}
+
+// TracesConfig says how kept traces are written.
+type TracesConfig struct {
+	ClearUnseenParent bool `yaml:"clear_unseen_parent"`
 }
 
 // LogsConfig says which log records are exported.

@@ -98,6 +98,9 @@ func TestFleet(t *testing.T) {
 	c.leaderLeaves()
 	c.oneJoins()
 	c.verdicts(81, 100, 2) // of what came before one left, and after one came
+	c.p.sendBehindProxy(101, 104)
+	soon(t, 20*time.Second, "messages are un-acked", c.settled)
+	c.p.checkBehindProxy(101, 104, true, c.backends)
 	c.checkBooks()
 }
 
@@ -115,6 +118,7 @@ type crew struct {
 func (c *crew) start() {
 	backend := exportertest.NewHTTP(c.p.t, nil)
 	w, client := c.p.member(backend, func(cfg *Config) {
+		cfg.Traces.ClearUnseenParent = true
 		w := &cfg.Window
 		w.StartDelay, w.Settle, w.Idle, w.MaxAge, w.Slack = time.Millisecond, 2*time.Second, 3*time.Second, 10*time.Second, time.Second
 	})

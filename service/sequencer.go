@@ -57,7 +57,7 @@ func (w *Worker) newSequencer() sequencer {
 	if cfg.Fleet == FleetOff {
 		return alone{drain: w.opts.Local, Solo: fleet.NewSolo(fleet.SoloConfig{
 			Policies: cfg.Compiled, Window: cfg.WindowConfig(), Slack: cfg.Window.Slack, History: cfg.Window.History,
-			Delay: cfg.Window.StartDelay, Tick: w.tick,
+			Delay: cfg.Window.StartDelay, Tick: w.tick, ClearUnseenParent: cfg.Traces.ClearUnseenParent,
 		})}
 	}
 	log, facts := w.newLog(), w.newFacts()
@@ -65,6 +65,7 @@ func (w *Worker) newSequencer() sequencer {
 		Fleet: cfg.Queue.Subscription, Policies: cfg.Compiled, Window: cfg.WindowConfig(), Slack: cfg.Window.Slack,
 		Delay: max(cfg.Window.StartDelay, 1), Replay: cfg.Timing.Replay, Fence: cfg.Timing.Fence,
 		Order: cfg.Timing.Order(), Log: log, Facts: facts, Tick: w.tick, Sweep: log.sweep, Logger: w.opts.Log,
+		ClearUnseenParent: cfg.Traces.ClearUnseenParent,
 	})
 	log.name = m.Name()
 	return m
