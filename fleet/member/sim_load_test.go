@@ -113,7 +113,7 @@ func (l *load) newTrace(f func() float64, u func() uint64, start time.Time) *tra
 }
 
 // behindProxy makes of some traces such as come from behind a proxy, their root a local one, as others are in them. In some two
-// begin at one time, in some the clock of the second is ahead of the first's.
+// begin at one time, in some the second's clock is behind.
 func (l *load) behindProxy(t *traceRun) {
 	r := l.w.die("proxy", int(t.number))
 	if r.Float64() >= l.w.setup.rootless {
