@@ -6,9 +6,10 @@ import (
 	"slices"
 )
 
-// Group is the items of one trace in a payload.
+// Group is the items of one trace in a payload, after Partition those of one class.
 type Group struct {
 	Trace TraceID // zero for the items without a trace id
+	Class uint8   // 0 without Partition
 	First int32   // its first item; the others follow by Payload.Next
 	Items int32
 	Bytes int32 // sum of the encoded sizes of the items
@@ -17,7 +18,7 @@ type Group struct {
 // tableSeed keys the hash of trace ids, which senders choose, so that nobody can make them collide.
 var tableSeed = maphash.MakeSeed()
 
-// Groups returns the traces in the payload in the order of their first items.
+// Groups returns the traces in the payload in the order of their first items, the classes of each in a row.
 func (p *Payload) Groups() []Group { return p.groups }
 
 // Next returns the item that follows i in its group, -1 at the end.
@@ -46,6 +47,37 @@ func (p *Payload) group() {
 		p.tails[last] = int32(i)
 		p.chain[i] = -1
 	}
+}
+
+// Partition splits the groups of a logs payload by what class says of each record: a trace then has a group for each of its
+// classes, in the order of their first records. Scan undoes it.
+func (p *Payload) Partition(class func(Record) uint8) {
+	p.whole = append(p.whole[:0], p.groups...)
+	p.groups, p.tails = p.groups[:0], p.tails[:0]
+	for _, g := range p.whole {
+		first := len(p.groups)
+		for i := g.First; i >= 0; {
+			next := p.chain[i]
+			p.sortIn(first, i, Group{Trace: g.Trace, Class: class(p.Record(i)), First: i})
+			i = next
+		}
+	}
+}
+
+// sortIn appends item i to the group from index first on that has its class, or to the new one g.
+func (p *Payload) sortIn(first int, i int32, g Group) {
+	at := first
+	for at < len(p.groups) && p.groups[at].Class != g.Class {
+		at++
+	}
+	if at == len(p.groups) {
+		p.groups, p.tails = append(p.groups, g), append(p.tails, i)
+	} else {
+		p.chain[p.tails[at]] = i
+	}
+	p.groups[at].Items++
+	p.groups[at].Bytes += int32(p.entries[i].size)
+	p.tails[at], p.chain[i] = i, -1
 }
 
 // clearSlots makes the table empty and at least twice as large as n.

@@ -42,6 +42,7 @@ type Payload struct {
 	layout
 	items  []item
 	groups []Group
+	whole  []Group // as they were before Partition
 	tails  []int32 // last item of each group
 	slots  []int32 // hash table: index into groups + 1, 0 for a free slot
 }
