@@ -52,15 +52,18 @@ func (p *Pipeline) applyLocked(d *fleet.Decision) {
 // Decided is the decision on a trace, if it is remembered, which counts as its use.
 func (p *Pipeline) Decided(id otlp.TraceID) (sampler.Decision, bool) { return p.history.Get(id) }
 
-// orphanLocked lets the log records of a trace go without a decision. A span whose facts crossed the release on their way
+// orphanLocked exports the log records of a trace without a decision, or drops them. A span whose facts crossed the release on their way
 // stays held: the sequencer has opened the trace anew with it.
 func (p *Pipeline) orphanLocked(id otlp.TraceID, t *trace) {
-	way := departure{decision: sampler.Decision{Keep: true, Policy: PolicyNoSpans}, reason: buffer.Orphan.String(), trace: id, orphan: true}
+	way := departure{decision: sampler.Decision{Keep: true, Policy: PolicyNoSpans}, reason: buffer.Orphan.String(), trace: id, undecided: true}
 	var spans []*fragment
 	for _, f := range t.fragments {
-		if f.count.Spans > 0 {
+		switch {
+		case f.count.Spans > 0:
 			spans = append(spans, f)
-		} else {
+		case p.cfg.DropOrphans:
+			p.settle(f, Dropped, PolicyOrphans)
+		default:
 			way.fragments = append(way.fragments, f)
 		}
 	}
@@ -71,7 +74,7 @@ func (p *Pipeline) orphanLocked(id otlp.TraceID, t *trace) {
 }
 
 // executeLocked drops or sends off decided fragments. Log records of a trace that is not kept are exported all the same
-// under LogsAll, and say so.
+// where they are LogsAll, and say so.
 func (p *Pipeline) executeLocked(d departure) {
 	if d.decision.Keep {
 		p.leaveLocked(d)
@@ -80,7 +83,7 @@ func (p *Pipeline) executeLocked(d departure) {
 	logs := d
 	logs.fragments, logs.traces = nil, 0
 	for _, f := range d.fragments {
-		if f.count.Logs > 0 && p.cfg.LogsKeep == LogsAll {
+		if f.count.Logs > 0 && p.classes.all[f.class].keep == LogsAll {
 			logs.fragments = append(logs.fragments, f)
 			continue
 		}

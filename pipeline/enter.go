@@ -44,7 +44,7 @@ func (p *Pipeline) hold(d Delivery, got reading) (facts fleet.Facts, tell bool) 
 	p.messages[m.id] = m
 	p.bytes += m.charge
 	heap.Push(&p.newest, m)
-	facts.Fragments = p.enterLocked(m, got, before)
+	p.enterLocked(&facts, m, got, before)
 	return facts, true
 }
 
@@ -67,22 +67,22 @@ func (p *Pipeline) repeatLocked(m *message, d Delivery, got reading) (fleet.Fact
 	heap.Init(&p.newest)
 	for i, f := range m.parts {
 		if f.state == undecided && !f.trace.IsZero() {
-			facts.Fragments = append(facts.Fragments, fleet.Fragment{Trace: f.trace, Facts: got.fragments[i].facts})
+			tell(&facts, f.trace, got.fragments[i].facts)
 		}
 	}
 	return facts, true
 }
 
 // enterLocked gives each fragment of a new message its way: with its trace into the window, after a decision that was
-// made already, or out at once for what has no trace. Those that had their outcome, or their
-// decision, before the message was handed back have it still. It returns the facts of those that go into the window.
-func (p *Pipeline) enterLocked(m *message, got reading, before handedBack) []fleet.Fragment {
-	facts := make([]fleet.Fragment, 0, len(got.fragments))
+// made already, or out at once for what waits for none. Those that had their outcome, or their
+// decision, before the message was handed back have it still. It adds the facts of those that go into the window.
+func (p *Pipeline) enterLocked(facts *fleet.Facts, m *message, got reading, before handedBack) {
+	facts.Fragments = make([]fleet.Fragment, 0, len(got.fragments))
 	all := make([]fragment, len(got.fragments))
 	m.parts = make([]*fragment, len(got.fragments))
 	for i, g := range got.fragments {
 		f := &all[i]
-		*f = fragment{msg: m, index: got.index, trace: g.trace, first: g.first, count: g.count}
+		*f = fragment{msg: m, index: got.index, trace: g.trace, first: g.first, class: g.class, count: g.count}
 		m.parts[i] = f
 	}
 	for i, f := range m.parts {
@@ -90,8 +90,7 @@ func (p *Pipeline) enterLocked(m *message, got reading, before handedBack) []fle
 			p.settle(f, Duplicate, policyNotNamed)
 			continue
 		}
-		if f.trace.IsZero() {
-			p.withoutTraceLocked(f)
+		if p.withoutWaitLocked(f) {
 			continue
 		}
 		d, known := before.decision(i)
@@ -105,9 +104,8 @@ func (p *Pipeline) enterLocked(m *message, got reading, before handedBack) []fle
 			continue
 		}
 		p.gatherLocked(f)
-		facts = append(facts, fleet.Fragment{Trace: f.trace, Facts: got.fragments[i].facts})
+		tell(facts, f.trace, got.fragments[i].facts)
 	}
-	return facts
 }
 
 func (p *Pipeline) gatherLocked(f *fragment) {
@@ -124,6 +122,24 @@ func (p *Pipeline) gatherLocked(f *fragment) {
 		p.ledger.receive(Count{Traces: 1})
 	}
 	t.spans++
+}
+
+// withoutWaitLocked sends off, or drops, what waits for no decision, and reports whether f is of this kind.
+func (p *Pipeline) withoutWaitLocked(f *fragment) bool {
+	class := p.classes.all[f.class]
+	switch {
+	case f.count.Logs > 0 && class.keep == LogsNever:
+		p.settle(f, Dropped, class.policy)
+	case f.trace.IsZero():
+		p.withoutTraceLocked(f)
+	case f.count.Logs > 0 && class.keep == LogsAtOnce:
+		p.leaveLocked(departure{
+			decision: sampler.Decision{Keep: true, Policy: PolicyAtOnce}, reason: "at once", trace: f.trace, fragments: []*fragment{f}, undecided: true,
+		})
+	default:
+		return false
+	}
+	return true
 }
 
 // withoutTraceLocked sends a log record without a trace id on its way; it waits for nothing. Spans without a trace or

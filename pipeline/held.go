@@ -7,6 +7,8 @@ import (
 
 	"tailweir/buffer"
 	"tailweir/fleet"
+	"tailweir/otlp"
+	"tailweir/sampler"
 )
 
 // Held yields the facts of all that is held and undecided, one for each message, the earliest publish time first, for a
@@ -52,12 +54,22 @@ func (p *Pipeline) foldAgain(r *reader, m *message) fleet.Facts {
 	if len(r.open) == 0 || r.scan(set, m.id.signal, data) != nil { // which was scanned before without an error
 		return fleet.Facts{}
 	}
-	facts := fleet.Facts{Message: m.hash, Publish: publish, Policy: set.Hash(), Fragments: make([]fleet.Fragment, len(r.open))}
+	facts := fleet.Facts{Message: m.hash, Publish: publish, Policy: set.Hash(), Fragments: make([]fleet.Fragment, 0, len(r.open))}
 	groups := r.payload.Groups()
-	for i, part := range r.open {
-		facts.Fragments[i] = fleet.Fragment{Trace: groups[part].Trace, Facts: r.observer.Fold(groups[part])}
+	for _, part := range r.open {
+		tell(&facts, groups[part].Trace, r.observer.Fold(groups[part]))
 	}
 	return facts
+}
+
+// tell adds what a part says of its trace, to what the part before said where that is of the same trace: a trace's classes come in
+// a row, and who hears of a trace twice from one message takes it for a repeat.
+func tell(f *fleet.Facts, trace otlp.TraceID, facts sampler.Facts) {
+	if n := len(f.Fragments); n > 0 && f.Fragments[n-1].Trace == trace {
+		f.Fragments[n-1].Facts.Merge(&facts)
+		return
+	}
+	f.Fragments = append(f.Fragments, fleet.Fragment{Trace: trace, Facts: facts})
 }
 
 // undecided leaves in r.open the parts of m that wait for a decision, which have a trace id: none once m is settled or given back.

@@ -84,7 +84,7 @@ func (s *partSet) add(i int) {
 	(*s)[i/64] |= 1 << (i % 64)
 }
 
-// fragment is one trace's share of one message.
+// fragment is one trace's share of one message, or of its records those of one class.
 type fragment struct {
 	msg   *message
 	index *otlp.Index // of the message's payload; an export that is under way keeps it alive
@@ -92,6 +92,7 @@ type fragment struct {
 	first int32 // of the chain in msg.index
 	count Count // its spans or log records; Traces is counted by the trace
 	state fragmentState
+	class uint8 // of its records
 
 	decision *sampler.Decision // binding, while it waits to be exported
 }

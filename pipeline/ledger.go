@@ -46,10 +46,12 @@ type Totals struct {
 
 // Names under which ByPolicy books what no policy decided.
 const (
-	PolicyNone     = "(no policy matched)" // dropped because no policy said keep
-	PolicyLogs     = "(logs.keep: all)"    // log records of a trace that was not kept
-	PolicyNoTrace  = "(log without trace)" // log records without a trace id: passed through
-	PolicyNoSpans  = "(log without spans)" // log records whose trace never showed a span
+	PolicyNone     = "(no policy matched)"  // dropped because no policy said keep
+	PolicyLogs     = "(logs.keep: all)"     // log records of a trace that was not kept
+	PolicyNoTrace  = "(log without trace)"  // log records without a trace id: passed through
+	PolicyNoSpans  = "(log without spans)"  // log records whose trace never showed a span
+	PolicyOrphans  = "(logs.orphans: drop)" // the same, dropped; what a rule drops is under the rule's number
+	PolicyAtOnce   = "(log at once)"        // log records that did not wait for a decision
 	policyNotNamed = ""
 )
 

@@ -194,7 +194,7 @@ func (l *life) acceptPartLocked(b *exporter.Batch, part exporter.Part, without [
 		if want := x.counted(l.thresholds[part.Trace]); !x.log && !hasState(body, want) {
 			j.fault("%+v exported with the states %q, want %q: %q", x, states(body), want, body)
 		}
-		if keep := l.verdicts[part.Trace]; part.Kept != keep && x.trace != 0 && !(x.log && l.orphans[part.Trace]) {
+		if keep := l.verdicts[part.Trace]; part.Kept != keep && x.trace != 0 && !(x.log && (l.orphans[part.Trace] || !l.w.waits(x))) {
 			j.fault("part of trace %s says kept: %v", part.Trace, part.Kept)
 		}
 	})
@@ -229,20 +229,26 @@ func plainKey(j *judge, s otlp.Signal, resource, scope, body []byte) (key uint64
 func (l *life) mayLeaveLocked(x item, kept string) string {
 	keep, decided := l.verdicts[x.traceID()]
 	switch {
+	case x.log && l.w.fate(x) == LogsNever:
+		return "it was to be dropped"
 	case x.trace == 0 && x.log:
 		if kept != "" {
 			return "a record without a trace says kept: " + kept
 		}
 	case x.trace == 0:
 		return "it has no trace id"
+	case x.log && !l.w.waits(x):
+		if kept != "" {
+			return "a record that waits for nothing says kept: " + kept
+		}
 	case x.log && kept == "":
-		if !l.orphans[x.traceID()] {
+		if !l.orphans[x.traceID()] || l.w.orphans == LogsNever {
 			return "a record does not say whether its trace was kept"
 		}
 	case !decided:
 		return "its trace is not decided"
 	case x.log:
-		if kept != fmt.Sprint(keep) || (!keep && l.w.keep == LogsWithTrace) {
+		if kept != fmt.Sprint(keep) || (!keep && l.w.fate(x) == LogsWithTrace) {
 			return fmt.Sprintf("its trace's verdict is %v, it says kept: %s", keep, kept)
 		}
 	case !keep:

@@ -24,12 +24,45 @@ import (
 type scenario struct {
 	maxBytes   int64
 	batchBytes int
-	keep       LogsKeep
+	keep       LogsKeep // of records that no rule names
+	rules      []modelRule
+	orphans    LogsKeep      // LogsNever: dropped
 	attempts   bool          // the queue counts deliveries
 	delay      time.Duration // of a worker's first decision
 	handBack   time.Duration
 	window     buffer.Config
 	slack      time.Duration
+}
+
+// modelRule is about the records of one severity and one service.
+type modelRule struct {
+	level, service byte
+	keep           LogsKeep
+}
+
+func (s *scenario) logRules() (rules []LogRule) {
+	for _, r := range s.rules {
+		rules = append(rules, LogRule{
+			MinSeverity: int32(r.level), MaxSeverity: int32(r.level), Attribute: "service.name", Values: []string{fmt.Sprintf("service %d", r.service)}, Keep: r.keep,
+		})
+	}
+	return rules
+}
+
+// fate is what has to become of a record: the model's rules.
+func (s *scenario) fate(x item) LogsKeep {
+	for _, r := range s.rules {
+		if x.level == r.level && byte(x.id%2) == r.service {
+			return r.keep
+		}
+	}
+	return s.keep
+}
+
+// waits says whether a record is to wait for its trace's decision.
+func (s *scenario) waits(x item) bool {
+	fate := s.fate(x)
+	return x.trace != 0 && fate != LogsAtOnce && fate != LogsNever
 }
 
 const (
@@ -139,7 +172,7 @@ func (w *world) begin() {
 	})
 	l.p = New(Config{
 		Policies: w.policies, Exporter: l, Sequencer: l, Dead: topic{l}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		LogsKeep: w.keep, MaxBytes: w.maxBytes, HandBack: w.handBack, BatchBytes: w.batchBytes, History: 100_000, Settled: 100_000,
+		LogsKeep: w.keep, LogRules: w.logRules(), DropOrphans: w.orphans == LogsNever, MaxBytes: w.maxBytes, HandBack: w.handBack, BatchBytes: w.batchBytes, History: 100_000, Settled: 100_000,
 	})
 	go func() {
 		defer close(l.done)

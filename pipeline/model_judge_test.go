@@ -210,7 +210,7 @@ func (w *world) judgeHeld(l *life) {
 		for _, g := range f.Fragments {
 			want := sampler.Facts{}
 			for _, x := range p.items {
-				if x.traceID() == g.Trace {
+				if x.traceID() == g.Trace && (!x.log || w.waits(x)) {
 					want.Spans, want.Logs = want.Spans+uint32(one(x).Spans), want.Logs+uint32(one(x).Logs)
 					want.Root = want.Root || (x.root && !x.log)
 				}
@@ -247,7 +247,12 @@ func (w *world) finalLocked(l *life, x item) bool {
 		return true
 	}
 	keep, decided := l.verdicts[x.traceID()]
-	return decided && !keep && (!x.log || w.keep == LogsWithTrace)
+	dropped := decided && !keep
+	if !x.log {
+		return dropped
+	}
+	fate := w.fate(x)
+	return fate == LogsNever || w.waits(x) && (dropped && fate == LogsWithTrace || w.orphans == LogsNever && l.orphans[x.traceID()])
 }
 
 func (w *world) twinHeldLocked(m *published) bool {

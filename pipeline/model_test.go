@@ -44,6 +44,9 @@ func TestModel(t *testing.T) {
 	}
 }
 
+// modelLevels are severities that rules are about.
+var modelLevels = []byte{9, 17}
+
 // step is something that happens, and how long it is quiet afterwards.
 type step struct {
 	what   string
@@ -72,8 +75,15 @@ func draw(seed uint64) (scenario, []step) {
 	if chance(20) {
 		s.window.MaxTraces = 2
 	}
-	if chance(40) {
-		s.keep = LogsWithTrace
+	if chance(50) {
+		s.keep = []LogsKeep{LogsWithTrace, LogsWithTrace, LogsAtOnce}[rng.IntN(3)]
+	}
+	for range rng.IntN(4) {
+		every := []LogsKeep{LogsAll, LogsWithTrace, LogsAtOnce, LogsNever}
+		s.rules = append(s.rules, modelRule{modelLevels[rng.IntN(len(modelLevels))], byte(rng.IntN(2)), every[rng.IntN(4)]})
+	}
+	if chance(30) {
+		s.orphans = LogsNever
 	}
 	if chance(20) {
 		s.delay = 12 * time.Second
@@ -208,9 +218,12 @@ func (w *world) any(rng *rand.Rand) *published {
 func (w *world) draw(n int, rng *rand.Rand) *payload {
 	chance := func(percent int) bool { return rng.IntN(100) < percent }
 	p := &payload{good: true}
-	log := chance(25)
+	log := chance(40)
 	for i := range 1 + rng.IntN(4) {
 		x := item{trace: byte(1 + rng.IntN(luckyTrace)), id: uint32(n*8 + i), log: log, root: chance(25), bad: chance(15)}
+		if log && chance(70) {
+			x.level = modelLevels[rng.IntN(len(modelLevels))]
+		}
 		switch old := w.any(rng); {
 		case chance(4), log && chance(15):
 			x.trace = 0

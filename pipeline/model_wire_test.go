@@ -17,6 +17,7 @@ type item struct {
 	id             uint32
 	log, root, bad bool
 	pad            uint16 // bytes of its name
+	level          byte   // of a record: its severity number
 }
 
 const luckyTrace = 5 // the trace that the probabilistic policy keeps; the others it does not
@@ -55,6 +56,9 @@ func (x item) body() (b []byte) {
 		b = field(5, field(1, name))
 		if x.trace != 0 {
 			b = append(b, field(9, trace[:])...)
+		}
+		if x.level != 0 {
+			b = append(b, 2<<3, x.level)
 		}
 		return b
 	}

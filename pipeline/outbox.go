@@ -16,7 +16,7 @@ type departure struct {
 	decision  sampler.Decision
 	reason    string
 	traces    int64 // 1 when the trace itself is accounted for by this departure
-	orphan    bool  // log records without a decision
+	undecided bool  // log records that go without a decision: orphans, and those that do not wait
 	// refused: not to be exported, but dead-lettered, or items of it, of which the rest is confirmed.
 	refused *exporter.Refusal
 }
@@ -30,7 +30,7 @@ func (d *departure) policy() string {
 }
 
 // decided reports whether the departure's decision is binding.
-func (d *departure) decided() bool { return !d.orphan && !d.trace.IsZero() }
+func (d *departure) decided() bool { return !d.undecided && !d.trace.IsZero() }
 
 // outbox is the departures of one signal that wait for a sender. Each signal has its own, so that log records go out while
 // the backend for traces is away.

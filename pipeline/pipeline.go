@@ -57,14 +57,6 @@ type DeadLetters interface {
 	Publish(ctx context.Context, data []byte, attrs map[string]string) error
 }
 
-// LogsKeep says which log records with a trace id are exported.
-type LogsKeep string
-
-const (
-	LogsAll       LogsKeep = "all"        // all, at their trace's decision, which they carry; never dropped
-	LogsWithTrace LogsKeep = "with_trace" // those whose trace is kept, or never shows a span
-)
-
 // Config configures a Pipeline.
 type Config struct {
 	Policies  *sampler.Policies // until Use
@@ -76,7 +68,9 @@ type Config struct {
 	Heard func() bool
 	Log   *slog.Logger // default slog.Default
 
-	LogsKeep    LogsKeep      // default LogsAll
+	LogsKeep    LogsKeep      // what becomes of the log records with a trace id that no rule names; default LogsAll
+	LogRules    []LogRule     // the first that matches a record counts; MaxLogRules at most
+	DropOrphans bool          // drop records that waited for a trace that showed no span, instead of exporting them
 	MaxBytes    int64         // held payloads and what belongs to them; at 80 % the newest messages are handed back; default 512 MiB
 	HandBack    time.Duration // after how long a message handed back under pressure returns, longer after many deliveries; default 30 s
 	History     int           // decisions remembered for late fragments, and again for fragments handed back, 32 B each, and 62 at most; default 200,000
@@ -112,6 +106,7 @@ type Pipeline struct {
 	in       chan Delivery
 	readers  *sync.Pool // of *reader
 	policies atomic.Pointer[sampler.Policies]
+	classes  *classes
 	failing  failing
 
 	mu       sync.Mutex // guards all below
@@ -150,6 +145,7 @@ func New(cfg Config) *Pipeline {
 		in:       make(chan Delivery, cfg.Workers),
 		traces:   map[otlp.TraceID]*trace{},
 		messages: map[identity]*message{},
+		classes:  newClasses(cfg.LogRules, cfg.LogsKeep),
 		failing:  failing{log: cfg.Log, seen: map[string]*failure{}},
 		history:  sampler.NewHistory(cfg.History),
 		settled:  newLRU[ended](cfg.Settled, nil),
@@ -160,7 +156,7 @@ func New(cfg Config) *Pipeline {
 	}
 	p.ledger.ByPolicy = map[string]Tally{}
 	p.idle = sync.NewCond(&p.mu)
-	p.readers = &sync.Pool{New: func() any { return &reader{max: p.cfg.MaxInflated, failed: p.failing.add} }}
+	p.readers = &sync.Pool{New: func() any { return &reader{max: p.cfg.MaxInflated, classes: p.classes, failed: p.failing.add} }}
 	p.session, p.endSession = context.WithCancel(context.Background())
 	p.Use(cfg.Policies)
 	return p

@@ -50,6 +50,7 @@ type reading struct {
 type found struct {
 	trace otlp.TraceID
 	first int32
+	class uint8
 	count Count
 	facts sampler.Facts
 }
@@ -62,6 +63,7 @@ var seed = maphash.MakeSeed()
 // reader reads deliveries, one at a time; it is pooled for its buffers.
 type reader struct {
 	payload  otlp.Payload
+	classes  *classes
 	policies *sampler.Policies // the observer's
 	observer *sampler.Observer
 	gzip     *gzip.Reader
@@ -79,6 +81,7 @@ func (r *reader) scan(set *sampler.Policies, signal otlp.Signal, data []byte) er
 	if err := r.payload.Scan(signal, data); err != nil {
 		return err
 	}
+	r.classes.partition(&r.payload)
 	r.observer.Reset(&r.payload)
 	return nil
 }
@@ -127,7 +130,7 @@ func (r *reader) read(set *sampler.Policies, d Delivery) (reading, error) {
 	got.fragments = make([]found, len(groups))
 	for i, g := range groups {
 		f := &got.fragments[i]
-		f.trace, f.first = g.Trace, g.First
+		f.trace, f.first, f.class = g.Trace, g.First, g.Class
 		if signal == otlp.Traces {
 			f.count.Spans = int64(g.Items)
 		} else {

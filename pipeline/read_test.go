@@ -15,7 +15,8 @@ func FuzzRead(f *testing.F) {
 	f.Add(logs(1, 0), uint8(otlp.Logs), "")
 	f.Add([]byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00"), uint8(otlp.Traces), "gzip")
 	f.Add([]byte{0x1f, 0x8b}, uint8(otlp.Traces), "gzip")
-	r, set := &reader{max: 1 << 20}, sampler.Default()
+	rules := []LogRule{{MinSeverity: 1, MaxSeverity: 12, Keep: LogsNever}, {MinSeverity: 13, Keep: LogsAtOnce}, {Attribute: "a", Keep: LogsWithTrace}}
+	r, set := &reader{max: 1 << 20, classes: newClasses(rules, LogsAll)}, sampler.Default()
 	f.Fuzz(func(t *testing.T, data []byte, signal uint8, encoding string) {
 		got, err := r.read(set, Delivery{Data: data, Publish: time.Unix(1, 0), Attributes: map[string]string{
 			otlp.AttrType: otlp.Signal(signal).EventType(), otlp.AttrContentEncoding: encoding,

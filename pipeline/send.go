@@ -254,7 +254,7 @@ func encode(signal otlp.Signal, batch []departure, counted bool) *exporter.Batch
 	var edit otlp.Edit
 	for i := range batch {
 		d := &batch[i]
-		part := exporter.Part{Trace: d.trace, Kept: d.decision.Keep && !d.orphan, Decided: d.decided(), Policy: d.policy(), Reason: d.reason, Off: len(b.Payload)}
+		part := exporter.Part{Trace: d.trace, Kept: d.decision.Keep && !d.undecided, Decided: d.decided(), Policy: d.policy(), Reason: d.reason, Off: len(b.Payload)}
 		edit.Suffix, edit.State, edit.First = nil, nil, 0
 		switch {
 		case signal == otlp.Logs && d.decided():

@@ -90,17 +90,6 @@ type TracesConfig struct {
 	ClearUnseenParent bool `yaml:"clear_unseen_parent"`
 }
 
-// LogsConfig says which log records are exported.
-type LogsConfig struct {
-	Keep LogsKeep `yaml:"keep"`
-}
-
-// LogsKeep is the setting logs.keep: all or with_trace.
-type LogsKeep string
-
-// Values returns the legal settings.
-func (LogsKeep) Values() []string { return []string{"all", "with_trace"} }
-
 // ExporterConfig is one destination of kept data.
 type ExporterConfig struct {
 	Type           ExporterType      `yaml:"type,required"`
@@ -174,7 +163,7 @@ func Default() Config {
 			MaxTraces: w.MaxTraces, MaxBytes: strictyaml.Size(w.MaxBytes), History: 1_000_000,
 		},
 		Hold:     HoldConfig{MaxBytes: 512 << 20, HandBack: 30 * time.Second, Lease: 10 * time.Second},
-		Logs:     LogsConfig{Keep: "all"},
+		Logs:     LogsConfig{Keep: "all", AlwaysAbove: "WARN", Wait: true, Orphans: "keep"},
 		Console:  ConsoleConfig{Listen: "localhost:8080", MaxBytes: 64 << 20},
 		Shutdown: 8 * time.Second,
 		Fleet:    FleetPubSub,
@@ -278,6 +267,7 @@ func (c *Config) check(d *strictyaml.Decoder) {
 		d.Faultf("window.start_delay", "%v is too short for the lease: want %v at least, hold.lease and 2s, so that the messages of a killed worker are back", c.Window.StartDelay, least)
 	}
 	c.Timing.check(d, c.Hold.Lease)
+	c.Logs.check(d)
 	within(d, "shutdown", c.Shutdown, 0, time.Hour)
 	within(d, "ingest.max_body", c.Ingest.MaxBody, 1, 1<<30)
 	within(d, "ingest.max_inflated", c.Ingest.MaxInflated, c.Ingest.MaxBody, 1<<30)

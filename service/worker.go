@@ -88,9 +88,10 @@ func NewWorker(cfg Config, opts WorkerOptions) (*Worker, error) {
 	w.payloads = opts.Client.Publisher(cfg.Queue.Topic, queue.PublisherConfig{})
 	w.dead = opts.Client.Publisher(cfg.Queue.DeadLetters, queue.PublisherConfig{})
 	w.sequencer = w.newSequencer()
+	rules, keep := cfg.Logs.rules()
 	w.pipeline = pipeline.New(pipeline.Config{
 		Policies: cfg.Compiled, Exporter: exporter.All(w.exporters...), Sequencer: w.sequencer, Dead: w.dead, Heard: w.sequencer.Heard, Log: opts.Log,
-		LogsKeep: pipeline.LogsKeep(cfg.Logs.Keep), MaxBytes: int64(cfg.Hold.MaxBytes), HandBack: cfg.Hold.HandBack,
+		LogsKeep: keep, LogRules: rules, DropOrphans: cfg.Logs.Orphans == "drop", MaxBytes: int64(cfg.Hold.MaxBytes), HandBack: cfg.Hold.HandBack,
 		History: cfg.Window.History, MaxInflated: int(cfg.Ingest.MaxInflated),
 	})
 	w.holder = &holder{Pipeline: w.pipeline, open: w.newSubscriber, fail: w.fail}
