@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/collector/pdata/plog"
+
 	run "tailweir/bench/ledger"
 	"tailweir/bench/load"
 	"tailweir/buffer"
@@ -145,6 +147,30 @@ func BenchmarkTake(b *testing.B) {
 			p.take(b.Context(), Delivery{Data: d, Attributes: attrs(otlp.Traces), Publish: time.Now(), Receipt: unsettled{}, session: p.session})
 		}
 		b.SetBytes(int64(bytes))
+	}
+}
+
+// BenchmarkReadLogs reads 100 records in 10 traces, a third of them with a severity of WARN or above, by what is kept.
+func BenchmarkReadLogs(b *testing.B) {
+	var all []record
+	for i := range 100 {
+		all = append(all, record{trace: byte(1 + i/10), level: []plog.SeverityNumber{fine, info, warn}[i%3], kind: "request", body: "payment gateway answered slowly"})
+	}
+	data := records("shop", all...)
+	for name, rules := range map[string][]LogRule{
+		"no rule": nil, "always_above": {{MinSeverity: 13, Keep: LogsAtOnce}},
+		"attributes": {{Attribute: "kind", Values: []string{"audit"}, Keep: LogsAll}, {Attribute: "team", Values: []string{"bank"}, Keep: LogsNever}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			r, set := &reader{max: 1 << 20, classes: newClasses(rules, LogsWithTrace)}, sampler.Default()
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := r.read(set, Delivery{Data: data, Attributes: attrs(otlp.Logs)}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(all)), "ns/record")
+		})
 	}
 }
 

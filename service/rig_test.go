@@ -211,13 +211,16 @@ func spanPayload(n, span byte, root, bad bool) []byte {
 	return b
 }
 
-func (p *process) sendLog(n byte, text string) {
+func (p *process) sendLog(n byte, text string) { p.sendLogOf(n, plog.SeverityNumberUnspecified, text) }
+
+func (p *process) sendLogOf(n byte, severity plog.SeverityNumber, text string) {
 	p.t.Helper()
 	ld := plog.NewLogs()
 	r := ld.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
 	if n > 0 {
 		r.SetTraceID(pcommon.TraceID{0: 1, 15: n})
 	}
+	r.SetSeverityNumber(severity)
 	r.Body().SetStr(text)
 	b, err := (&plog.ProtoMarshaler{}).MarshalLogs(ld)
 	if err != nil {
