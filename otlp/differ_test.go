@@ -139,6 +139,7 @@ func compareOwner(t *testing.T, v view, r int32, res pcommon.Resource, sc pcommo
 	t.Helper()
 	equal(t, "resource", v.ResourceIndex(), r)
 	equal(t, "scope", string(v.ScopeName()), sc.Name())
+	equal(t, "scope version", string(v.ScopeVersion()), sc.Version())
 	compareAttributes(t, v.Resource().Attributes(), v.Resource().Attribute, res.Attributes())
 }
 
@@ -206,6 +207,7 @@ func compareRecord(t *testing.T, want plog.LogRecord, got Record) {
 	equal(t, "severity text", string(got.SeverityText()), want.SeverityText())
 	equal(t, "flags", got.Flags(), uint32(want.Flags()))
 	equal(t, "event name", string(got.EventName()), want.EventName())
+	equal(t, "dropped attributes", got.DroppedAttributes(), want.DroppedAttributesCount())
 	compareValue(t, got.Body(), want.Body())
 	compareAttributes(t, got.Attributes(), got.Attribute, want.Attributes())
 }
@@ -254,19 +256,16 @@ func compareValue(t *testing.T, got Value, want pcommon.Value) {
 	case pcommon.ValueTypeMap:
 		equal(t, "kind", got.Kind(), Map)
 		find := func(key string) (Value, bool) { return findAttribute(got.b, 1<<3|wireLen, key) }
-		compareAttributes(t, attributesOf(got.b, 1<<3|wireLen), find, want.Map())
+		compareAttributes(t, got.Entries(), find, want.Map())
 	}
 }
 
 func compareArray(t *testing.T, got Value, want pcommon.Slice) {
 	t.Helper()
 	n := 0
-	f := fields{b: got.b}
-	for tag, _, body, ok := f.next(); ok; tag, _, body, ok = f.next() {
-		if tag == 1<<3|wireLen {
-			compareValue(t, decodeValue(body), want.At(n))
-			n++
-		}
+	for e := range got.Elements() {
+		compareValue(t, e, want.At(n))
+		n++
 	}
 	equal(t, "elements", n, want.Len())
 }

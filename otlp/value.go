@@ -59,6 +59,29 @@ func (v Value) Double() float64 {
 	return math.Float64frombits(v.num)
 }
 
+// Elements iterates over an Array; other kinds have none.
+func (v Value) Elements() iter.Seq[Value] {
+	return func(yield func(Value) bool) {
+		if v.kind != Array {
+			return
+		}
+		f := fields{b: v.b}
+		for tag, _, body, ok := f.next(); ok; tag, _, body, ok = f.next() {
+			if tag == 1<<3|wireLen && !yield(decodeValue(body)) {
+				return
+			}
+		}
+	}
+}
+
+// Entries iterates over the keys and values of a Map, in the order of the payload and with repeated keys; other kinds have none.
+func (v Value) Entries() iter.Seq2[[]byte, Value] {
+	if v.kind != Map {
+		return func(func([]byte, Value) bool) {}
+	}
+	return attributesOf(v.b, 1<<3|wireLen)
+}
+
 // String returns the value for people: strings as they are, Bytes in base64, arrays and maps like JSON.
 func (v Value) String() string {
 	if v.kind == String {
@@ -90,14 +113,11 @@ func (v Value) append(dst []byte) []byte {
 func (v Value) appendArray(dst []byte) []byte {
 	dst = append(dst, '[')
 	n := len(dst)
-	f := fields{b: v.b}
-	for tag, _, body, ok := f.next(); ok; tag, _, body, ok = f.next() {
-		if tag == 1<<3|wireLen {
-			if len(dst) > n {
-				dst = append(dst, ',')
-			}
-			dst = decodeValue(body).append(dst)
+	for e := range v.Elements() {
+		if len(dst) > n {
+			dst = append(dst, ',')
 		}
+		dst = e.append(dst)
 	}
 	return append(dst, ']')
 }

@@ -38,19 +38,24 @@ func (v view) ResourceIndex() int32 { return v.p.scopes[v.p.entries[v.i].scope].
 func (v view) Resource() Resource { return v.p.Resource(v.ResourceIndex()) }
 
 // ScopeName returns the name of the item's instrumentation scope.
-func (v view) ScopeName() (name []byte) {
+func (v view) ScopeName() []byte { return v.scopeText(1<<3 | wireLen) }
+
+// ScopeVersion returns the version of the item's instrumentation scope.
+func (v view) ScopeVersion() []byte { return v.scopeText(2<<3 | wireLen) }
+
+func (v view) scopeText(field uint64) (text []byte) {
 	for _, part := range v.p.parts(&v.p.scopes[v.p.entries[v.i].scope]) {
 		f := fields{b: part}
 		for tag, _, body, ok := f.next(); ok; tag, _, body, ok = f.next() {
 			if tag != 1<<3|wireLen {
 				continue
 			}
-			if n := lastText(body, 1<<3|wireLen); n != nil {
-				name = n
+			if t := lastText(body, field); t != nil {
+				text = t
 			}
 		}
 	}
-	return name
+	return text
 }
 
 func (v view) attributes() []byte { return v.p.b[v.item().attrs:v.item().attrsEnd] }
@@ -216,6 +221,20 @@ func (r Record) SeverityText() []byte { return r.text() }
 
 // EventName returns the name of the event class the record is of, empty for an ordinary record.
 func (r Record) EventName() []byte { return lastText(r.body(), 12<<3|wireLen) }
+
+// Bytes returns the encoded record, which must not be changed.
+func (r Record) Bytes() []byte { return r.body() }
+
+// DroppedAttributes returns how many attributes the source left out.
+func (r Record) DroppedAttributes() (n uint32) {
+	f := fields{b: r.body()}
+	for tag, num, _, ok := f.next(); ok; tag, num, _, ok = f.next() {
+		if tag == 7<<3|wireVarint {
+			n = uint32(num)
+		}
+	}
+	return n
+}
 
 // Body returns the record's body.
 func (r Record) Body() (v Value) {
