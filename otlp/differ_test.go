@@ -126,6 +126,9 @@ func compareTraces(t *testing.T, td ptrace.Traces, p *Payload) {
 				}
 				compareSpan(t, s, p.Span(i))
 				compareOwner(t, p.Span(i).view, r, rs.Resource(), ss.Scope())
+				compareScope(t, p.Scope(p.Span(i).ScopeIndex()), ss.Scope(), ss.SchemaUrl())
+				equal(t, "resource schema", string(p.Resource(r).SchemaURL()), rs.SchemaUrl())
+				equal(t, "resource dropped", p.Resource(r).Dropped(), rs.Resource().DroppedAttributesCount())
 				i++
 			}
 		}
@@ -157,6 +160,7 @@ func compareSpan(t *testing.T, want ptrace.Span, got Span) {
 	equal(t, "name", string(got.Name()), want.Name())
 	equal(t, "trace state", string(got.TraceState()), want.TraceState().AsRaw())
 	compareAttributes(t, got.Attributes(), got.Attribute, want.Attributes())
+	compareDetails(t, want, got)
 	n := 0
 	for e := range got.Events() {
 		w := want.Events().At(n)
@@ -236,6 +240,7 @@ func compareAttributes(t *testing.T, all iter.Seq2[[]byte, Value], get func(stri
 
 func compareValue(t *testing.T, got Value, want pcommon.Value) {
 	t.Helper()
+	compareJSON(t, got)
 	switch want.Type() {
 	case pcommon.ValueTypeEmpty:
 		equal(t, "kind", got.Kind(), Empty)
