@@ -1,0 +1,72 @@
+package cloudtrace
+
+import (
+	"go.opentelemetry.io/otel/attribute"
+
+	"tailweir/otlp"
+)
+
+// base is what all spans of a scope have in common: the attributes of resource and scope.
+type base struct {
+	attributes []attribute.KeyValue
+	notes      notes
+}
+
+// The package's names for a scope's name and version, and more of the kind. A resource's attributes keep their keys.
+const (
+	scopeName       = "otel.scope.name"
+	scopeVersion    = "otel.scope.version"
+	scopeAttributes = "otel.scope.attributes." // the prefix of their keys
+	scopeSchema     = "otel.scope.schema_url"
+	scopeDropped    = "otel.scope.dropped_attributes_count"
+	resourceSchema  = "otel.resource.schema_url"
+	resourceDropped = "otel.resource.dropped_attributes_count"
+	agentLabel      = "g.co/agent"
+)
+
+func (m *mapper) base(s otlp.Span) *base {
+	resource, scope := s.ResourceIndex(), s.ScopeIndex()
+	if b := m.scopes[scope]; b != nil {
+		return b
+	}
+	m.buf = m.payload.AppendScope(m.payload.AppendResource(m.buf[:0], resource), scope)
+	b := m.bases[string(m.buf)]
+	if b == nil {
+		id := string(m.buf)
+		b = m.newBase(m.payload.Resource(resource), m.payload.Scope(scope))
+		m.bases[id] = b
+	}
+	m.scopes[scope] = b
+	return b
+}
+
+func (m *mapper) newBase(r otlp.Resource, s otlp.Scope) *base {
+	m.notes.copy(&notes{})
+	list := []attribute.KeyValue{attribute.String(agentLabel, agent(r))}
+	for k, v := range r.Attributes() {
+		list = append(list, m.attribute(k, v, ofSpan))
+	}
+	list = m.appendText(list, resourceSchema, r.SchemaURL(), ofSpan)
+	list = appendCount(list, resourceDropped, r.Dropped())
+	for k, v := range s.Attributes() {
+		list = append(list, m.attribute(append([]byte(scopeAttributes), k...), v, ofSpan))
+	}
+	list = m.appendText(list, scopeName, s.Name(), ofSpan)
+	list = m.appendText(list, scopeVersion, s.Version(), ofSpan)
+	list = m.appendText(list, scopeSchema, s.SchemaURL(), ofSpan)
+	list = appendCount(list, scopeDropped, s.Dropped())
+	b := &base{attributes: list}
+	b.notes.copy(&m.notes)
+	return b
+}
+
+// agent says who made the span, in the form that Google's exporters gave this label. The package would name itself and its version
+// where there is none: then workers of two versions would send different spans for the same data.
+func agent(r otlp.Resource) string {
+	language, _ := r.Attribute("telemetry.sdk.language")
+	version, ok := r.Attribute("telemetry.sdk.version")
+	if !ok || language.Kind() != otlp.String {
+		return "tailweir"
+	}
+	return "opentelemetry-" + valid(language.Str()) + " " + valid(version.Str()) + "; tailweir"
+}

@@ -1,0 +1,136 @@
+package cloudtrace
+
+import (
+	"slices"
+
+	"go.opentelemetry.io/otel/attribute"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
+	"tailweir/otlp"
+)
+
+// mapper makes the package's spans of a payload's. It serves one goroutine and one payload. The same span is always made into the
+// same, whatever else is in the payload.
+type mapper struct {
+	payload *otlp.Payload
+	keys    map[string]key
+	bases   map[string]*base // by the bytes of resource and scope: in a batch each trace brings its own copies
+	scopes  []*base          // the same by the number of the scope
+	buf     []byte
+
+	// Of the span that is being made:
+	details otlp.Details
+	list    []attribute.KeyValue
+	http    httpLabels
+	notes   notes
+	size    int
+
+	// Where is room for what is made:
+	attributesRoom []attribute.KeyValue
+	eventsRoom     []sdktrace.Event
+	linksRoom      []sdktrace.Link
+}
+
+func newMapper(p *otlp.Payload) *mapper {
+	return &mapper{payload: p, keys: map[string]key{}, bases: map[string]*base{}, scopes: make([]*base, p.Scopes())}
+}
+
+// make makes span i and tells whether something of it had to be cut.
+func (m *mapper) make(i int32, out *span) (shortened bool) {
+	s := m.payload.Span(i)
+	s.Details(&m.details)
+	base := m.base(s)
+	m.notes.copy(&base.notes)
+
+	out.context, out.parent = contexts(s)
+	out.name = m.name(s.Name(), ofSpan)
+	out.kind = spanKind(s.Kind())
+	out.start, out.end = timeOf(s.Start()), timeOf(s.End())
+	out.status = statusOf(s.StatusCode(), m.details.StatusMessage)
+	m.size = sizeOfSpan + len(out.name) + len(out.status.Description)
+	out.events = m.makeEvents()
+	out.links = m.makeLinks()
+	out.attributes = m.spanAttributes(s, base)
+	out.size = m.size
+	return m.notes.any()
+}
+
+// makeEvents makes those that fit. The others are there without content, for the package to count.
+func (m *mapper) makeEvents() []sdktrace.Event {
+	events := m.details.Events
+	m.notes.left(len(events), maxEvents, "events", ofSpan)
+	out := take(&m.eventsRoom, len(events))
+	for i, e := range events[:min(len(events), maxEvents)] {
+		where := place{"event", i}
+		list := m.list[:0]
+		for k, v := range e.Attributes() {
+			list = append(list, m.attribute(k, v, where))
+		}
+		own := len(list)
+		list = appendCount(list, droppedAttributes, e.Dropped())
+		out[i] = sdktrace.Event{Name: m.name(e.Name(), where), Time: timeOf(e.Time()), Attributes: m.fit(list, own, maxAttributes, where)}
+		m.size += sizeOfEvent + len(out[i].Name)
+	}
+	return out
+}
+
+// makeLinks is makeEvents for links. One without ids leads nowhere, and the API would refuse the span for it.
+func (m *mapper) makeLinks() []sdktrace.Link {
+	all := m.details.Links
+	links := slices.DeleteFunc(all, func(l otlp.Link) bool { return l.TraceID().IsZero() || l.SpanID().IsZero() })
+	m.notes.left(len(all), len(links), "links, without ids", ofSpan)
+	m.notes.left(len(links), maxLinks, "links", ofSpan)
+	out := take(&m.linksRoom, len(links))
+	for i, l := range links[:min(len(links), maxLinks)] {
+		where := place{"link", i}
+		list := m.list[:0]
+		for k, v := range l.Attributes() {
+			list = append(list, m.attribute(k, v, where))
+		}
+		own := len(list)
+		list = m.appendContext(list, l.TraceState(), l.Flags(), where)
+		list = appendCount(list, droppedAttributes, l.Dropped())
+		out[i] = sdktrace.Link{
+			SpanContext: trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID(l.TraceID()), SpanID: trace.SpanID(l.SpanID())}),
+			Attributes:  m.fit(list, own, maxAttributes, where),
+		}
+		m.size += sizeOfLink
+	}
+	return out
+}
+
+// spanAttributes: where keys are the same the later one counts, so that the span's own stand after those of resource and scope.
+func (m *mapper) spanAttributes(s otlp.Span, base *base) []attribute.KeyValue {
+	m.http = httpLabels{}
+	list := append(m.list[:0], base.attributes...)
+	for k, v := range s.Attributes() {
+		key := m.key(k)
+		kv := attribute.KeyValue{Key: key.name, Value: m.value(k, v, ofSpan)}
+		if key.shorter {
+			m.notes.add("key", k, ofSpan)
+		}
+		if key.source > 0 {
+			m.http.found(key.source, kv.Value)
+		}
+		list = append(list, kv)
+	}
+	own := len(list)
+	list = m.http.append(list)
+	list = m.appendContext(list, s.TraceState(), s.Flags(), ofSpan)
+	list = m.appendStatus(list, s.StatusCode(), m.details.StatusMessage)
+	list = appendCount(list, droppedAttributes, m.details.DroppedAttributes)
+	list = appendCount(list, droppedEvents, m.details.DroppedEvents)
+	list = appendCount(list, droppedLinks, m.details.DroppedLinks)
+	limit := maxAttributes
+	if len(list) > limit || m.notes.any() {
+		limit--
+	}
+	out := m.fit(list, own, limit, ofSpan)
+	if !m.notes.any() {
+		return out
+	}
+	told := attribute.String(Shortened, m.notes.text())
+	m.size += sizeOf(told)
+	return append(out, told)
+}

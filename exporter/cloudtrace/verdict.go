@@ -1,0 +1,7 @@
+package cloudtrace
+
+import (
+	"tailweir/exporter"
+)
+
+func (e *Exporter) verdict(project string) exporter.Table { return exporter.CodeVerdict }
