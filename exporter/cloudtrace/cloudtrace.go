@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 
 	"tailweir/exporter"
@@ -32,6 +33,8 @@ type Config struct {
 	Dial    gcp.Dial
 	Routes  gcp.Routes
 	Courier exporter.CourierConfig
+
+	more []grpc.DialOption // of tests
 }
 
 // Validate reports all faults at once.
@@ -61,7 +64,7 @@ func New(ctx context.Context, c Config) (*Exporter, error) {
 	if err := c.Routes.Complete(ctx, c.Dial.Credentials); err != nil {
 		return nil, fmt.Errorf("cloudtrace exporter: %w", err)
 	}
-	p, err := newProjects(ctx, c.Dial, c.Routes.Project)
+	p, err := newProjects(ctx, c.Dial, c.Routes.Project, c.more...)
 	if err != nil {
 		return nil, fmt.Errorf("cloudtrace exporter: %w", err)
 	}

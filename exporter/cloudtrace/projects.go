@@ -39,8 +39,9 @@ type destination struct {
 const maxProjects = 1000
 
 // newProjects also makes the exporter of the first project, so that what is wrong with the package's options is found at start.
-func newProjects(ctx context.Context, d gcp.Dial, first string) (*projects, error) {
-	pool, err := d.Connect(ctx, endpoint, grpc.WithChainUnaryInterceptor(intercept))
+func newProjects(ctx context.Context, d gcp.Dial, first string, more ...grpc.DialOption) (*projects, error) {
+	own := []grpc.DialOption{grpc.WithChainUnaryInterceptor(intercept), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(newCodec()))}
+	pool, err := d.Connect(ctx, endpoint, append(own, more...)...)
 	if err != nil {
 		return nil, err
 	}
