@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -53,21 +51,6 @@ func TestLimitsThroughTheChecker(t *testing.T) {
 		td, ss, _ := scoped()
 		atLimits(ss, over)
 		newChecker(t)(t, marshal(t, td))
-	}
-}
-
-func TestRecordedPayloads(t *testing.T) {
-	files, err := filepath.Glob("../testdata/recorded/*traces*.pb")
-	if err != nil {
-		t.Fatal(err)
-	}
-	check := newChecker(t)
-	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		check(t, b)
 	}
 }
 

@@ -3,18 +3,22 @@ package cloudtrace
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"cloud.google.com/go/trace/apiv2/tracepb"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
+	"tailweir/exporter"
 	"tailweir/exporter/gcp"
 	"tailweir/exporter/googletest"
 	"tailweir/golden"
+	"tailweir/otlp"
 )
 
 // goldens: what becomes of OTLP. The files hold the requests as the fake received them.
@@ -229,15 +233,40 @@ func TestGolden(t *testing.T) {
 			if err := export(t, e, batch(t, td)); err != nil {
 				t.Fatal(err)
 			}
-			all := requests(fake)
-			slices.SortFunc(all, func(a, b *tracepb.BatchWriteSpansRequest) int { return cmp.Compare(a.Name, b.Name) })
-			var got strings.Builder
-			for _, r := range all {
-				got.WriteString(short(requestText(t, r)))
-			}
-			golden.Check(t, filepath.Join("testdata", "golden", c.name+".json"), got.String())
+			checkGolden(t, c.name, fake)
 		})
 	}
+}
+
+// TestRecorded is of payloads that SDKs sent.
+func TestRecorded(t *testing.T) {
+	for _, name := range []string{"go", "java", "node"} {
+		payload, err := os.ReadFile(filepath.Join("..", "testdata", "recorded", name+"-traces.pb"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p otlp.Payload
+		if err := p.Scan(otlp.Traces, payload); err != nil {
+			t.Fatal(err)
+		}
+		then := timeOf(p.Span(0).End())
+		fake, e := start(t, googletest.Config{Record: true, Now: func() time.Time { return then }})
+		if err := export(t, e, &exporter.Batch{Signal: otlp.Traces, Payload: payload, Items: p.Len()}); err != nil {
+			t.Fatal(err)
+		}
+		checkGolden(t, "recorded-"+name, fake)
+	}
+}
+
+func checkGolden(t *testing.T, name string, fake *googletest.Server) {
+	t.Helper()
+	all := requests(fake)
+	slices.SortFunc(all, func(a, b *tracepb.BatchWriteSpansRequest) int { return cmp.Compare(a.Name, b.Name) })
+	var got strings.Builder
+	for _, r := range all {
+		got.WriteString(short(requestText(t, r)))
+	}
+	golden.Check(t, filepath.Join("testdata", "golden", name+".json"), got.String())
 }
 
 // short makes the files of long texts and lists ones that people can read.
