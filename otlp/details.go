@@ -69,12 +69,6 @@ type Scope struct{ parts [2][]byte } // the group's own fields before and after 
 // Scope returns scope s, 0 <= s < Scopes.
 func (p *Payload) Scope(s int32) Scope { return Scope{p.parts(&p.scopes[s])} }
 
-// Name returns the scope's name.
-func (s Scope) Name() []byte { return s.text(1<<3 | wireLen) }
-
-// Version returns the scope's version.
-func (s Scope) Version() []byte { return s.text(2<<3 | wireLen) }
-
 // SchemaURL returns the schema URL of the items in the scope.
 func (s Scope) SchemaURL() []byte { return lastOf(s.parts, 3<<3|wireLen) }
 
@@ -92,15 +86,6 @@ func (s Scope) Attributes() iter.Seq2[[]byte, Value] {
 			}
 		}
 	}
-}
-
-func (s Scope) text(tag uint64) (text []byte) {
-	for body := range ownMessages(s.parts) {
-		if t := lastText(body, tag); t != nil {
-			text = t
-		}
-	}
-	return text
 }
 
 // ownMessages iterates over the occurrences of a header's own message, a Resource or a Scope, which merge.

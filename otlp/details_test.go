@@ -45,8 +45,6 @@ func compareDetails(t *testing.T, want ptrace.Span, got Span) {
 
 func compareScope(t *testing.T, got Scope, want pcommon.InstrumentationScope, schema string) {
 	t.Helper()
-	equal(t, "scope name", string(got.Name()), want.Name())
-	equal(t, "scope version", string(got.Version()), want.Version())
 	equal(t, "scope schema", string(got.SchemaURL()), schema)
 	equal(t, "scope dropped", got.Dropped(), want.DroppedAttributesCount())
 	n := 0

@@ -31,14 +31,11 @@ func (v Value) AppendJSON(dst []byte) []byte {
 func (v Value) appendJSONArray(dst []byte) []byte {
 	dst = append(dst, '[')
 	n := len(dst)
-	f := fields{b: v.b}
-	for tag, _, body, ok := f.next(); ok; tag, _, body, ok = f.next() {
-		if tag == 1<<3|wireLen {
-			if len(dst) > n {
-				dst = append(dst, ',')
-			}
-			dst = decodeValue(body).AppendJSON(dst)
+	for e := range v.Elements() {
+		if len(dst) > n {
+			dst = append(dst, ',')
 		}
+		dst = e.AppendJSON(dst)
 	}
 	return append(dst, ']')
 }
@@ -46,7 +43,7 @@ func (v Value) appendJSONArray(dst []byte) []byte {
 func (v Value) appendJSONMap(dst []byte) []byte {
 	dst = append(dst, '{')
 	n := len(dst)
-	for key, e := range attributesOf(v.b, 1<<3|wireLen) {
+	for key, e := range v.Entries() {
 		if len(dst) > n {
 			dst = append(dst, ',')
 		}

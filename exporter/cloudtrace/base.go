@@ -1,8 +1,13 @@
 package cloudtrace
 
 import (
+	"maps"
+	"slices"
+	"strings"
+
 	"go.opentelemetry.io/otel/attribute"
 
+	"tailweir/exporter/gcp"
 	"tailweir/otlp"
 )
 
@@ -33,14 +38,15 @@ func (m *mapper) base(s otlp.Span) *base {
 	b := m.bases[string(m.buf)]
 	if b == nil {
 		id := string(m.buf)
-		b = m.newBase(m.payload.Resource(resource), m.payload.Scope(scope))
+		b = m.newBase(s, m.payload.Scope(scope))
 		m.bases[id] = b
 	}
 	m.scopes[scope] = b
 	return b
 }
 
-func (m *mapper) newBase(r otlp.Resource, s otlp.Scope) *base {
+func (m *mapper) newBase(s otlp.Span, scope otlp.Scope) *base {
+	r := s.Resource()
 	m.notes.copy(&notes{})
 	list := []attribute.KeyValue{attribute.String(agentLabel, agent(r))}
 	for k, v := range r.Attributes() {
@@ -48,16 +54,31 @@ func (m *mapper) newBase(r otlp.Resource, s otlp.Scope) *base {
 	}
 	list = m.appendText(list, resourceSchema, r.SchemaURL(), ofSpan)
 	list = appendCount(list, resourceDropped, r.Dropped())
-	for k, v := range s.Attributes() {
+	for k, v := range scope.Attributes() {
 		list = append(list, m.attribute(append([]byte(scopeAttributes), k...), v, ofSpan))
 	}
-	list = m.appendText(list, scopeName, s.Name(), ofSpan)
-	list = m.appendText(list, scopeVersion, s.Version(), ofSpan)
-	list = m.appendText(list, scopeSchema, s.SchemaURL(), ofSpan)
-	list = appendCount(list, scopeDropped, s.Dropped())
+	list = m.appendText(list, scopeName, s.ScopeName(), ofSpan)
+	list = m.appendText(list, scopeVersion, s.ScopeVersion(), ofSpan)
+	list = m.appendText(list, scopeSchema, scope.SchemaURL(), ofSpan)
+	list = appendCount(list, scopeDropped, scope.Dropped())
+	list = appendMonitored(list, r)
 	b := &base{attributes: list}
 	b.notes.copy(&m.notes)
 	return b
+}
+
+// appendMonitored appends the labels by which Cloud Trace joins a span with the machine that it ran on, g.co/r/[type]/[label].
+func appendMonitored(list []attribute.KeyValue, r otlp.Resource) []attribute.KeyValue {
+	typ, labels := gcp.ResourceOf(func(key string) (string, bool) {
+		v, ok := r.Attribute(key)
+		return strings.ToValidUTF8(v.String(), "\uFFFD"), ok
+	})
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		if labels[name] != "" {
+			list = append(list, attribute.String("g.co/r/"+typ+"/"+name, clip(labels[name], maxValue)))
+		}
+	}
+	return list
 }
 
 // agent says who made the span, in the form that Google's exporters gave this label. The package would name itself and its version
