@@ -65,7 +65,7 @@ func newGRPCSender(c OTLPConfig, t targets, tlsConfig *tls.Config) (*grpcSender,
 		s.server = "grpcs://" + t.grpc
 		creds = credentials.NewTLS(tlsConfig)
 	}
-	call := []grpc.CallOption{grpc.ForceCodecV2(rawCodec{})}
+	var call []grpc.CallOption
 	if s.gzip {
 		call = append(call, grpc.UseCompressor(grpcgzip.Name))
 	}
@@ -102,14 +102,19 @@ func (s *grpcSender) encode(payload []byte) ([]byte, error) {
 }
 
 func (s *grpcSender) attempt(ctx context.Context, signal otlp.Signal, body []byte) (*PartialError, *Fault) {
+	return SendGRPC(metadata.NewOutgoingContext(ctx, s.headers), s.conn, s.server, CodeVerdict, signal, body)
+}
+
+// SendGRPC sends an encoded export request over a connection, once. grpc may go on reading body when a call that was cut short has
+// returned. The partial result is not nil when the backend confirmed with a partial success. server is for people.
+func SendGRPC(ctx context.Context, conn grpc.ClientConnInterface, server string, table Table, signal otlp.Signal, body []byte) (*PartialError, *Fault) {
 	method := methodTraces
 	if signal == otlp.Logs {
 		method = methodLogs
 	}
 	var answer []byte
-	err := s.conn.Invoke(metadata.NewOutgoingContext(ctx, s.headers), method, body, &answer)
-	if err != nil {
-		return nil, StatusFault(s.server, err, CodeVerdict)
+	if err := conn.Invoke(ctx, method, body, &answer, grpc.ForceCodecV2(rawCodec{})); err != nil {
+		return nil, StatusFault(server, err, table)
 	}
 	return partialSuccess(signal, answer, false), nil
 }
