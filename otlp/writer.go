@@ -11,6 +11,7 @@ type Writer struct {
 	resource, scope int32 // those that are open, -1 for none
 	resourceAt      int   // where the length of the open resource's group stands
 	scopeAt         int
+	unset           bool // the attribute has yet to be set, behind the items: pdata writes all fields in reverse
 }
 
 // Start begins a request of items of p, which must not be scanned again before the last of them was added. Each resource
@@ -43,7 +44,7 @@ func (w *Writer) Break() {
 		return
 	}
 	tail := w.p.parts(&w.p.resources[w.resource])[1]
-	w.out, _ = w.appendResource(w.out, tail, false)
+	w.out, _ = w.appendResource(w.out, tail, w.unset)
 	putPadded(w.out[w.resourceAt:], len(w.out)-w.resourceAt-paddedLength)
 	w.resource = -1
 }
@@ -77,9 +78,11 @@ func (w *Writer) open(scope int32) {
 	if h.resource != w.resource {
 		w.Break()
 		w.resourceAt = w.begin(1<<3 | wireLen)
+		parts := w.p.parts(&w.p.resources[h.resource])
 		var set bool
-		w.out, set = w.appendResource(w.out, w.p.parts(&w.p.resources[h.resource])[0], true)
-		if !set {
+		w.out, set = w.appendResource(w.out, parts[0], true)
+		w.unset = !set && hasField(parts[1], 1<<3|wireLen)
+		if !set && !w.unset {
 			w.out = appendField(w.out, 1<<3|wireLen, attributeSize(w.key, w.value))
 			w.out = appendAttribute(w.out, w.key, w.value)
 		}
@@ -127,6 +130,16 @@ func (w *Writer) appendResource(dst, header []byte, set bool) (out []byte, done 
 		putPadded(dst[start-paddedLength:], len(dst)-start)
 	}
 	return dst, done
+}
+
+func hasField(b []byte, tag uint64) bool {
+	f := fields{b: b}
+	for t, _, _, ok := f.next(); ok; t, _, _, ok = f.next() {
+		if t == tag {
+			return true
+		}
+	}
+	return false
 }
 
 // appendWithoutKey appends the fields of a Resource but for the attributes with the key.

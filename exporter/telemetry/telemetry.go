@@ -39,6 +39,7 @@ type Telemetry struct {
 	server  string // for people
 	courier *exporter.Courier
 	log     *slog.Logger
+	now     func() time.Time
 	works   sync.Pool // *work
 	bodies  sync.Pool // *[]byte
 }
@@ -66,7 +67,7 @@ func New(ctx context.Context, c Config) (*Telemetry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("telemetry exporter: %w", err)
 	}
-	t := &Telemetry{routes: c.Routes, conn: conn, server: defaultEndpoint, log: c.Logger}
+	t := &Telemetry{routes: c.Routes, conn: conn, server: defaultEndpoint, log: c.Logger, now: time.Now}
 	if c.Endpoint != "" {
 		t.server = c.Endpoint
 	}
@@ -96,7 +97,7 @@ func (t *Telemetry) Export(ctx context.Context, b *exporter.Batch) error {
 	w := t.works.Get().(*work)
 	defer t.works.Put(w)
 	d := newDelivery(b)
-	if err := w.plan(b, &t.routes, time.Now(), d); err != nil {
+	if err := w.plan(b, &t.routes, t.now(), d); err != nil {
 		return &exporter.PermanentError{Err: fmt.Errorf("export %s to %s: %w", b.Signal, t.server, err)}
 	}
 	var group errgroup.Group

@@ -28,9 +28,9 @@ type mark struct {
 	sampled    int8  // what its sampled flag has to say
 }
 
-const (
-	beyond int32 = -1
+const beyond int32 = -1
 
+const (
 	asItCame int8 = iota
 	isSampled
 	notSampled
