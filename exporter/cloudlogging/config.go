@@ -1,0 +1,76 @@
+package cloudlogging
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"tailweir/exporter/gcp"
+)
+
+// Config is how and where log records go. Zero fields mean their defaults.
+type Config struct {
+	Dial   gcp.Dial
+	Routes gcp.Routes
+
+	// LogName is the log of records without gcp.log_name; default "otlp".
+	LogName string
+
+	// TraceProject is the project that traces are in; default that of the entry.
+	TraceProject string
+
+	// ResourceLabels are the resource attributes that become labels beside service.name, service.namespace and
+	// service.instance.id; "*" means all. The monitored resource holds others; what is in neither is not exported.
+	ResourceLabels []string
+
+	Concurrency    int           // requests under way at once, at most; default 8
+	Timeout        time.Duration // of one attempt; default 20 s
+	InitialBackoff time.Duration // default the courier's
+	MaxBackoff     time.Duration // default the courier's
+	Logger         *slog.Logger  // default slog.Default
+
+	escapedLogName string
+}
+
+const defaultLogName = "otlp"
+
+// Validate reports all faults at once.
+func (c *Config) Validate() error {
+	errs := []error{c.Dial.Validate(), c.Routes.Validate()}
+	if _, ok := escapeLogName(c.LogName); !ok && c.LogName != "" {
+		errs = append(errs, fmt.Errorf("log_name %q: want 1 to 511 letters, digits and any of / _ . -", c.LogName))
+	}
+	if c.TraceProject != "" && !gcp.ValidProject(c.TraceProject) {
+		errs = append(errs, fmt.Errorf("trace_project %q: want a project id", c.TraceProject))
+	}
+	return errors.Join(errs...)
+}
+
+// withDefaults returns the configuration with all fields set.
+func (c Config) withDefaults() *Config {
+	if c.LogName == "" {
+		c.LogName = defaultLogName
+	}
+	c.escapedLogName, _ = escapeLogName(c.LogName)
+	if c.Concurrency == 0 {
+		c.Concurrency = 8
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 20 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return &c
+}
+
+// isLabel tells whether the resource attribute becomes a label.
+func (c *Config) isLabel(key string) bool {
+	switch key {
+	case "service.name", "service.namespace", "service.instance.id":
+		return true
+	}
+	return slices.Contains(c.ResourceLabels, key) || slices.Contains(c.ResourceLabels, "*")
+}
