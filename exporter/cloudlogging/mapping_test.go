@@ -81,6 +81,29 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// TestRecordedLogs maps what the SDKs really sent, as records of a trace that was kept.
+func TestRecordedLogs(t *testing.T) {
+	for _, sdk := range []string{"node", "go", "java"} {
+		t.Run(sdk, func(t *testing.T) {
+			payload, err := os.ReadFile("../testdata/recorded/" + sdk + "-logs.pb")
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := batchOf(t, payload)
+			b.Parts[0].Decided, b.Parts[0].Kept = true, true
+			var p otlp.Payload
+			if err := p.Scan(otlp.Logs, payload); err != nil {
+				t.Fatal(err)
+			}
+			m := &mapper{config: testConfig(), now: time.Unix(0, int64(p.Record(0).ObservedTime()))}
+			if err := m.mapBatch(b); err != nil {
+				t.Fatal(err)
+			}
+			golden.Check(t, "testdata/recorded-"+sdk+".golden", describe(t, m))
+		})
+	}
+}
+
 // describe is what was mapped: the requests in JSON, and the refusals.
 func describe(t testing.TB, m *mapper) string {
 	t.Helper()
