@@ -53,7 +53,7 @@ func BenchmarkMapping(b *testing.B) {
 	for b.Loop() {
 		m := mapped(b, c, batch)
 		for _, r := range pack(m.entries) {
-			out, err := proto.Marshal(write(r))
+			out, err := proto.Marshal(newRequest(r))
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -1,6 +1,7 @@
 package cloudlogging
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,8 @@ type Config struct {
 	// service.instance.id; "*" means all. The monitored resource holds others; what is in neither is not exported.
 	ResourceLabels []string
 
+	Compression string // of requests: "none" (default) or "gzip"
+
 	Concurrency    int           // requests under way at once, at most; default 8
 	Timeout        time.Duration // of one attempt; default 20 s
 	InitialBackoff time.Duration // default the courier's
@@ -34,7 +37,12 @@ type Config struct {
 	escapedLogName string
 }
 
-const defaultLogName = "otlp"
+const (
+	defaultLogName  = "otlp"
+	defaultTimeout  = 20 * time.Second // 9.5 MB take a while
+	defaultEndpoint = "logging.googleapis.com:443"
+	compressionGzip = "gzip"
+)
 
 // Validate reports all faults at once.
 func (c *Config) Validate() error {
@@ -45,26 +53,30 @@ func (c *Config) Validate() error {
 	if c.TraceProject != "" && !gcp.ValidProject(c.TraceProject) {
 		errs = append(errs, fmt.Errorf("trace_project %q: want a project id", c.TraceProject))
 	}
+	if c.Compression != "" && c.Compression != "none" && c.Compression != compressionGzip {
+		errs = append(errs, fmt.Errorf("compression %q: want none or gzip", c.Compression))
+	}
+	errs = append(errs, negative("concurrency", c.Concurrency), negative("timeout", c.Timeout),
+		negative("initial_backoff", c.InitialBackoff), negative("max_backoff", c.MaxBackoff))
 	return errors.Join(errs...)
 }
 
-// withDefaults returns the configuration with all fields set.
+func negative[T int | time.Duration](name string, n T) error {
+	if n < 0 {
+		return fmt.Errorf("%s %v is negative", name, n)
+	}
+	return nil
+}
+
+// withDefaults returns the configuration as it is used; what is still zero has its default elsewhere.
 func (c Config) withDefaults() *Config {
-	if c.LogName == "" {
-		c.LogName = defaultLogName
-	}
+	c.LogName = cmp.Or(c.LogName, defaultLogName)
 	c.escapedLogName, _ = escapeLogName(c.LogName)
-	if c.Concurrency == 0 {
-		c.Concurrency = 8
-	}
-	if c.Timeout == 0 {
-		c.Timeout = 20 * time.Second
-	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
 	return &c
 }
+
+func (c *Config) target() string { return cmp.Or(c.Dial.Endpoint, defaultEndpoint) }
 
 // isLabel tells whether the resource attribute becomes a label.
 func (c *Config) isLabel(key string) bool {

@@ -49,7 +49,7 @@ type mapper struct {
 
 	entries   []entry
 	refused   []exporter.Refusal
-	shortened uint64 // entries of which something was cut
+	shortened int // records of which something was cut
 }
 
 // resource is what all records under one OTLP resource share.

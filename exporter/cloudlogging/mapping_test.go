@@ -120,7 +120,7 @@ func describe(t testing.TB, m *mapper) string {
 // sent is the request as a server reads it.
 func sent(t testing.TB, entries []entry) *loggingpb.WriteLogEntriesRequest {
 	t.Helper()
-	b, err := proto.Marshal(write(entries))
+	b, err := proto.Marshal(newRequest(entries))
 	r := &loggingpb.WriteLogEntriesRequest{}
 	if err != nil || proto.Unmarshal(b, r) != nil || len(r.ProtoReflect().GetUnknown()) > 0 || len(b) > maxRequest+10 {
 		t.Fatalf("request of %d B: %v", len(b), err)

@@ -74,9 +74,9 @@ func pack(entries []entry) (requests [][]entry) {
 	return requests
 }
 
-// write is the request that writes the entries. With partial success one that is refused does not stop the others. The entries
+// newRequest is the request that writes the entries. With partial success one that is refused does not stop the others. The entries
 // are in it as unknown fields, which are encoded as they are: so each is encoded once, however often it is sent.
-func write(entries []entry) *loggingpb.WriteLogEntriesRequest {
+func newRequest(entries []entry) *loggingpb.WriteLogEntriesRequest {
 	n := 0
 	for _, e := range entries {
 		n += len(e.encoded) + entryOverhead

@@ -181,16 +181,17 @@ func (s *special) http() *ltype.HttpRequest {
 	}
 	r := &ltype.HttpRequest{RequestMethod: method, Status: int32(status), RequestUrl: url}
 	s.took(httpMethod, httpStatus)
-	for at, to := range map[slot]*string{userAgent: &r.UserAgent, clientAddress: &r.RemoteIp} {
-		if *to = s.str(at); *to != "" {
-			s.took(at)
-		}
+	if r.UserAgent = s.str(userAgent); r.UserAgent != "" {
+		s.took(userAgent)
 	}
-	for at, to := range map[slot]*int64{requestSize: &r.RequestSize, responseSize: &r.ResponseSize} {
-		if n := s.count(at); n > 0 {
-			*to = n
-			s.took(at)
-		}
+	if r.RemoteIp = s.str(clientAddress); r.RemoteIp != "" {
+		s.took(clientAddress)
+	}
+	if r.RequestSize = max(0, s.count(requestSize)); r.RequestSize > 0 {
+		s.took(requestSize)
+	}
+	if r.ResponseSize = max(0, s.count(responseSize)); r.ResponseSize > 0 {
+		s.took(responseSize)
 	}
 	return r
 }
