@@ -202,11 +202,10 @@ func (t *translation) queue(c *component) {
 
 // exportersLost is why an exporter has no counterpart.
 var exportersLost = map[string]string{
-	"googlecloud": "an exporter to Cloud Trace is to come",
-	"debug":       "the console shows the latest kept traces",
-	"logging":     "the console shows the latest kept traces",
-	"nop":         "it does nothing",
-	"file":        "Tailweir's file exporter writes to a directory: exporters: [{type: file, dir: DIR}]",
+	"debug":   "the console shows the latest kept traces",
+	"logging": "the console shows the latest kept traces",
+	"nop":     "it does nothing",
+	"file":    "Tailweir's file exporter writes to a directory: exporters: [{type: file, dir: DIR}]",
 }
 
 func (t *translation) exporters() {
@@ -216,6 +215,8 @@ func (t *translation) exporters() {
 			t.export(&c, t.grpc(&c))
 		case "otlphttp", "otlp_http":
 			t.export(&c, t.http(&c))
+		case "googlecloud":
+			t.google(&c)
 		default:
 			t.lose(c.path(), "%s", cmp.Or(exportersLost[c.typ], "Tailweir exports OTLP"))
 		}
@@ -224,15 +225,38 @@ func (t *translation) exporters() {
 
 // export takes an exporter over, if it would be accepted.
 func (t *translation) export(c *component, e service.ExporterConfig) {
-	if !slices.ContainsFunc(t.with(c.kind, c.id), func(p pipeline) bool { return p.signal == "logs" }) {
+	if !t.serves(c, "logs") {
 		e.Signals = []service.Signal{"traces"}
 	}
-	if err := e.Validate(); err != nil {
+	t.add(c, e)
+}
+
+func (t *translation) serves(c *component, signal string) bool {
+	return slices.ContainsFunc(t.with(c.kind, c.id), func(p pipeline) bool { return p.signal == signal })
+}
+
+func (t *translation) add(c *component, e service.ExporterConfig) {
+	if err := e.Validate(t.out.Project); err != nil {
 		t.lose(c.path(), "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 		return
 	}
 	t.sayVariables(c.settings)
 	t.out.Exporters = append(t.out.Exporters, e)
+}
+
+// google takes the collector's exporter to Google Cloud over as two: spans go out as OTLP, as Google recommends by now.
+func (t *translation) google(c *component) {
+	s := t.settings(c)
+	project, logs := s.literal("project"), s.sub("log")
+	name := logs.literal("default_log_name")
+	logs.loseRest("Tailweir's exporters have no such setting")
+	s.done()
+	if t.serves(c, "traces") {
+		t.add(c, service.ExporterConfig{Type: "telemetry", Project: project})
+	}
+	if t.serves(c, "logs") {
+		t.add(c, service.ExporterConfig{Type: "cloudlogging", Project: project, LogName: name})
+	}
 }
 
 func (t *translation) grpc(c *component) service.ExporterConfig {

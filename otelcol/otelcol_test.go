@@ -55,8 +55,8 @@ processors:
 exporters: {` + exporters + `}
 service:
   pipelines:
-    traces: {receivers: [otlp], processors: [tail_sampling], exporters: [x, otlp/x, otlphttp/x, otlp/y]}
-    logs/1: {receivers: [otlp], exporters: [otlp/y]}
+    traces: {receivers: [otlp], processors: [tail_sampling], exporters: [x, otlp/x, otlphttp/x, otlp/y, googlecloud/x, googlecloud/y]}
+    logs/1: {receivers: [otlp], exporters: [otlp/y, googlecloud/y]}
 `
 }
 
@@ -74,6 +74,8 @@ func TestCarryExporters(t *testing.T) {
 		"variable":    {"otlphttp/x: {endpoint: 'https://a', headers: {k: 'v ${env:V}'}}", "headers: {k: 'v ${env:V}'}", `4:62: "v ${env:V}": is kept as it is written`},
 		"no address":  {"otlp/x: {endpoint: '${env:A}:1'}", "", "4:22: exporters.otlp/x.endpoint: is ${env:A}:1: Tailweir reads no variables"},
 		"no endpoint": {"otlphttp/x: {}", "", "4:13: exporters.otlphttp/x: otlp exporter endpoint"},
+		"google":      {"googlecloud/x: {project: shop-prod, metric: {prefix: p}}", "{type: telemetry, project: shop-prod}", "exporters.googlecloud/x.metric: Tailweir's exporters have no such setting"},
+		"google logs": {"googlecloud/y: {log: {default_log_name: app, service_resource_labels: false}}", "- {type: telemetry}\n  - {type: cloudlogging, log_name: app}", "exporters.googlecloud/y.log.service_resource_labels: Tailweir's"},
 		"no text":     {"otlphttp/x: {endpoint: 'https://a', headers: [1]}", "endpoint: 'https://a'", "4:49: exporters.otlphttp/x.headers: is a list, want a mapping"},
 	} {
 		t.Run(name, func(t *testing.T) {

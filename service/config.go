@@ -11,7 +11,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"tailweir/buffer"
-	"tailweir/otlp"
 	"tailweir/sampler"
 	"tailweir/strictyaml"
 )
@@ -89,54 +88,6 @@ type HoldConfig struct {
 type TracesConfig struct {
 	ClearUnseenParent bool `yaml:"clear_unseen_parent"`
 }
-
-// ExporterConfig is one destination of kept data.
-type ExporterConfig struct {
-	Type           ExporterType      `yaml:"type,required"`
-	Signals        []Signal          `yaml:"signals"`         // default all
-	Endpoint       string            `yaml:"endpoint"`        // otlp
-	TracesEndpoint string            `yaml:"traces_endpoint"` // otlp over HTTP
-	LogsEndpoint   string            `yaml:"logs_endpoint"`   // otlp over HTTP
-	Headers        map[string]string `yaml:"headers"`         // otlp
-	Compression    Compression       `yaml:"compression"`     // otlp
-	Timeout        time.Duration     `yaml:"timeout"`         // otlp
-	TLS            TLSConfig         `yaml:"tls"`             // otlp
-	Dir            string            `yaml:"dir"`             // file
-	Sync           bool              `yaml:"sync"`            // file
-}
-
-// TLSConfig is for an otlp exporter whose server is not known to the system's roots, or asks for a certificate.
-type TLSConfig struct {
-	CAFile   string `yaml:"ca_file"`
-	CertFile string `yaml:"cert_file"`
-	KeyFile  string `yaml:"key_file"`
-	Insecure bool   `yaml:"insecure_skip_verify"`
-}
-
-// ExporterType is the setting exporters[].type.
-type ExporterType string
-
-// Values returns the legal settings.
-func (ExporterType) Values() []string { return []string{"otlp", "file"} }
-
-// Signal is an element of the setting exporters[].signals.
-type Signal string
-
-// Values returns the legal settings.
-func (Signal) Values() []string { return []string{"traces", "logs"} }
-
-func (s Signal) otlp() otlp.Signal {
-	if s == "logs" {
-		return otlp.Logs
-	}
-	return otlp.Traces
-}
-
-// Compression is the setting exporters[].compression.
-type Compression string
-
-// Values returns the legal settings.
-func (Compression) Values() []string { return []string{"gzip", "none"} }
 
 // ConsoleConfig is where the worker's page is served.
 type ConsoleConfig struct {
@@ -275,38 +226,12 @@ func (c *Config) check(d *strictyaml.Decoder) {
 	within(d, "ingest.max_bytes_in_flight", c.Ingest.MaxInFlight, c.Ingest.MaxBody+3*c.Ingest.MaxInflated, 1<<40)
 	within(d, "ingest.publish_timeout", c.Ingest.PublishTimeout, 100*time.Millisecond, time.Minute)
 	within(d, "console.max_bytes", c.Console.MaxBytes, 1<<20, 1<<40)
-	for i, e := range c.Exporters {
-		e.check(d, fmt.Sprintf("exporters[%d]", i))
-	}
+	c.checkExporters(d)
 }
 
 func within[T time.Duration | strictyaml.Size | int](d *strictyaml.Decoder, path string, v, low, high T) {
 	if v < low || v > high {
 		d.Faultf(path, "%v is out of bounds, want %v to %v", v, low, high)
-	}
-}
-
-// Validate reports whether a worker would take the settings of an otlp exporter, files apart.
-func (e ExporterConfig) Validate() error { return e.otlp().Validate() }
-
-func (e ExporterConfig) check(d *strictyaml.Decoder, path string) {
-	switch e.Type {
-	case "otlp":
-		if e.Endpoint == "" && (e.TracesEndpoint == "" || e.LogsEndpoint == "") {
-			d.Faultf(path, "an otlp exporter needs endpoint, such as https://collector:4318 or grpcs://collector:4317")
-		} else if err := e.Validate(); err != nil {
-			d.Faultf(path, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
-		}
-		if e.Dir != "" {
-			d.Faultf(path+".dir", "belongs to a file exporter, not to otlp")
-		}
-	case "file":
-		if e.Dir == "" {
-			d.Faultf(path, "a file exporter needs dir, the directory to write traces.jsonl and logs.jsonl to")
-		}
-		if e.Endpoint != "" {
-			d.Faultf(path+".endpoint", "belongs to an otlp exporter, not to file")
-		}
 	}
 }
 

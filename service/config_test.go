@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"tailweir/otlp"
 )
 
 func TestDefaultIsValid(t *testing.T) {
@@ -56,7 +55,7 @@ policies:
 		`worker.yaml:11:55: fleet_timing.replay: 10s is out of bounds, want 1m0s to`,
 		`worker.yaml:13:3: exporters[0]: a file exporter needs dir`,
 		`worker.yaml:14:3: exporters[1]: an otlp exporter needs endpoint`,
-		`worker.yaml:15:8: exporters[1].dir: belongs to a file exporter`,
+		`worker.yaml:15:8: exporters[1].dir: belongs to no otlp exporter`,
 		`worker.yaml:16:21: exporters[1].signals[1]: `,
 		`worker.yaml:4:16: window.start_delay: 5s is too short for the lease: want 12s`,
 		`did you mean "threshold_ms"?`,
@@ -134,19 +133,23 @@ func settings(prefix string, t reflect.Type) []string {
 	return keys
 }
 
-// An exporter takes the signals that it names, or both.
+// An exporter takes the signals that it names, or those of its type.
 func TestExporterSignals(t *testing.T) {
 	for _, tt := range []struct {
+		of   ExporterType
 		set  []Signal
-		want []otlp.Signal
+		want []Signal
 	}{
-		{nil, []otlp.Signal{otlp.Traces, otlp.Logs}},
-		{[]Signal{"traces"}, []otlp.Signal{otlp.Traces}},
-		{[]Signal{"logs"}, []otlp.Signal{otlp.Logs}},
-		{[]Signal{"logs", "traces"}, []otlp.Signal{otlp.Logs, otlp.Traces}},
+		{"otlp", nil, []Signal{"traces", "logs"}},
+		{"file", nil, []Signal{"traces", "logs"}},
+		{"telemetry", nil, []Signal{"traces"}},
+		{"telemetry", []Signal{"logs"}, []Signal{"logs"}},
+		{"cloudtrace", nil, []Signal{"traces"}},
+		{"cloudlogging", nil, []Signal{"logs"}},
+		{"otlp", []Signal{"logs", "traces"}, []Signal{"logs", "traces"}},
 	} {
-		if got := (ExporterConfig{Signals: tt.set}).signals(); !slices.Equal(got, tt.want) {
-			t.Errorf("%v takes %v, want %v", tt.set, got, tt.want)
+		if got := (ExporterConfig{Type: tt.of, Signals: tt.set}).signals(); !slices.Equal(got, tt.want) {
+			t.Errorf("%s with %v takes %v, want %v", tt.of, tt.set, got, tt.want)
 		}
 	}
 }

@@ -15,8 +15,13 @@ func (c Config) Effective() []byte {
 	c.Window.MaxHold = c.WindowConfig().Defaults().MaxHold
 	exporters := append([]ExporterConfig(nil), c.Exporters...)
 	for i := range exporters {
-		if e := &exporters[i]; e.Type == "otlp" {
+		e := &exporters[i]
+		e.Signals, e.Required = e.signals(), new(e.required())
+		switch e.Type {
+		case "otlp":
 			e.Compression, e.Timeout = cmp.Or(e.Compression, "gzip"), cmp.Or(e.Timeout, 10*time.Second)
+		case "telemetry", "cloudtrace", "cloudlogging":
+			e.Project = cmp.Or(e.Project, c.Project)
 		}
 	}
 	c.Exporters = exporters

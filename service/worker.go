@@ -41,6 +41,7 @@ type Worker struct {
 	sequencer sequencer
 	pipeline  *pipeline.Pipeline
 	exporters []exporter.Exporter
+	lagging   []*exporter.Optional // those of exporters that are not required
 	kept      *exporter.Memory
 	console   *console.Console
 	started   time.Time
@@ -54,29 +55,18 @@ const bytesPerMessage = 600
 // NewWorker joins the parts. It opens the exporters' files and reads their certificates, but starts nothing.
 func NewWorker(cfg Config, opts WorkerOptions) (*Worker, error) {
 	if len(cfg.Exporters) == 0 && !opts.Local {
-		return nil, errors.New("exporters: none is configured, and what is kept would be lost: name one in the file that TAILWEIR_CONFIG names")
+		if cfg.Emulator != "" {
+			return nil, errors.New("exporters: none is configured, and what is kept would be lost: name one in the file that TAILWEIR_CONFIG names")
+		}
+		cfg.Exporters = cloudExporters()
 	}
 	kept, err := exporter.NewMemory(exporter.MemoryConfig{MaxBytes: int(cfg.Console.MaxBytes)})
 	if err != nil {
 		return nil, err
 	}
 	w := &Worker{cfg: cfg, opts: opts, started: time.Now(), kept: kept, failed: make(chan error, 1)}
-	taken := map[otlp.Signal]bool{}
-	for i, e := range cfg.Exporters {
-		x, err := openExporter(e, opts.Log)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("exporters[%d]: %w", i, err), w.closeExporters())
-		}
-		signals := e.signals()
-		w.exporters = append(w.exporters, exporter.Only(x, signals...))
-		for _, s := range signals {
-			taken[s] = true
-		}
-	}
-	for _, s := range []otlp.Signal{otlp.Traces, otlp.Logs} {
-		if !taken[s] && !opts.Local {
-			opts.Log.Warn("no exporter takes this signal: what is kept of it goes nowhere", "signal", s.String())
-		}
+	if err := w.openExporters(); err != nil {
+		return nil, errors.Join(err, w.closeExporters())
 	}
 	if len(opts.Console) > 0 {
 		w.exporters = append(w.exporters, w.kept)
@@ -126,34 +116,6 @@ func (w *Worker) fail(err error) {
 	}
 }
 
-func (c ExporterConfig) signals() []otlp.Signal {
-	if len(c.Signals) == 0 {
-		return []otlp.Signal{otlp.Traces, otlp.Logs}
-	}
-	all := make([]otlp.Signal, len(c.Signals))
-	for i, s := range c.Signals {
-		all[i] = s.otlp()
-	}
-	return all
-}
-
-func openExporter(c ExporterConfig, log *slog.Logger) (exporter.Exporter, error) {
-	if c.Type == "file" {
-		return exporter.NewFile(exporter.FileConfig{Dir: c.Dir, Sync: c.Sync, Logger: log})
-	}
-	cfg := c.otlp()
-	cfg.Logger = log
-	return exporter.NewOTLP(cfg)
-}
-
-func (c ExporterConfig) otlp() exporter.OTLPConfig {
-	return exporter.OTLPConfig{
-		Endpoint: c.Endpoint, TracesEndpoint: c.TracesEndpoint, LogsEndpoint: c.LogsEndpoint, Headers: c.Headers,
-		TLS:         exporter.TLSConfig{CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, Insecure: c.TLS.Insecure},
-		Compression: string(c.Compression), Timeout: c.Timeout,
-	}
-}
-
 // tick publishes an empty payload, so that event time goes on when no app sends.
 func (w *Worker) tick(ctx context.Context) error {
 	err := w.payloads.Publish(ctx, nil, map[string]string{
@@ -183,6 +145,9 @@ func (w *Worker) Run(ctx context.Context) (Summary, error) {
 
 	parts, partsCtx := errgroup.WithContext(work)
 	parts.Go(func() error { return w.pipeline.Run(partsCtx) })
+	for _, o := range w.lagging {
+		parts.Go(func() error { return o.Run(partsCtx) })
+	}
 	if len(w.opts.Console) > 0 {
 		parts.Go(func() error { return w.console.Serve(partsCtx, w.opts.Console...) })
 	}
@@ -235,7 +200,11 @@ func (w *Worker) finish(ctx context.Context) bool {
 	goodbye, cancel := context.WithTimeout(ctx, cmp.Or(leaving, w.cfg.Shutdown))
 	defer cancel()
 	w.sequencer.Leave(goodbye)
-	return done && w.pipeline.Quiesce(ctx)
+	done = done && w.pipeline.Quiesce(ctx)
+	for _, o := range w.lagging {
+		o.Flush(ctx)
+	}
+	return done
 }
 
 // leaving is the part of the grace that saying goodbye may take: facts, an entry of the log, and their answers.
@@ -256,6 +225,34 @@ func (w *Worker) closePublishers() {
 	if w.facts != nil {
 		w.facts.Close()
 	}
+}
+
+// openExporters opens those of the configuration, each for its signals.
+func (w *Worker) openExporters() error {
+	taken := map[Signal]bool{}
+	for i, c := range w.cfg.Exporters {
+		x, err := c.open(w.cfg.Project, w.opts.Log)
+		if err != nil {
+			return fmt.Errorf("exporters[%d]: %w", i, err)
+		}
+		if !c.required() {
+			o := exporter.NewOptional(x, int(c.MaxPending), w.opts.Log)
+			w.lagging, x = append(w.lagging, o), o
+		}
+		var signals []otlp.Signal
+		for _, s := range c.signals() {
+			taken[s] = true
+			signals = append(signals, s.otlp())
+		}
+		w.exporters = append(w.exporters, exporter.Only(x, signals...))
+		w.opts.Log.Info("what is kept goes to", "exporter", c.String(), "signals", c.signals(), "required", c.required())
+	}
+	for _, s := range []Signal{"traces", "logs"} {
+		if !taken[s] && !w.opts.Local {
+			w.opts.Log.Warn("no exporter takes this signal: what is kept of it goes nowhere", "signal", s)
+		}
+	}
+	return nil
 }
 
 func (w *Worker) closeExporters() error {

@@ -43,6 +43,8 @@ func encode(v reflect.Value, whole bool) *yaml.Node {
 		return text(x.String())
 	}
 	switch v.Kind() {
+	case reflect.Pointer:
+		return encode(v.Elem(), whole)
 	case reflect.Struct:
 		return encodeStruct(v, whole)
 	case reflect.Slice:

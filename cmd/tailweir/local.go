@@ -248,7 +248,7 @@ func greet(w io.Writer, cfg service.Config, d doors) {
 	fmt.Fprintf(w, "  policies   %s\n", strings.Join(cfg.Compiled.Names(), ", "))
 	fmt.Fprintf(w, "  decided    %s after a trace with its root is quiet, %s without, %s at most\n", cfg.Window.Settle, cfg.Window.Idle, cfg.Window.MaxAge)
 	for _, e := range cfg.Exporters {
-		fmt.Fprintf(w, "  kept to    %s%s\n", e.Endpoint, e.Dir)
+		fmt.Fprintf(w, "  kept to    %s\n", e)
 	}
 	fmt.Fprintf(w, "\nIn an app's environment:\n\n")
 	for _, line := range environment(d) {
