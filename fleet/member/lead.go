@@ -50,7 +50,7 @@ type seat struct {
 
 const (
 	decideEvery = 200 * time.Millisecond // every worker wakes up for each entry, and exports what it says; see pace
-	perEntry    = 10_000                 // decisions: 250 kB at most
+	perEntry    = 10_000                 // decisions: 300 kB at most
 	mostWaiting = 20 * perEntry          // decisions to be said: the log is slower than the facts, which stay on their topic
 	listEvery   = 2 * time.Second        // members are said, changed or not
 	policyEvery = time.Minute            // the policy is said, for joiners; far below the log's retention

@@ -198,6 +198,9 @@ func TestAppendPanics(t *testing.T) {
 // FuzzParse: whatever is parsed is written again with the same bytes, and nothing panics.
 func FuzzParse(f *testing.F) {
 	f.Add(Append(nil, fullEntry()))
+	old := fullEntry()
+	old.Body.Decide = old.Body.Decide[:2]
+	f.Add(Append(nil, old))
 	f.Add(Append(nil, Claim{ID{1}, 2}))
 	f.Add(Append(nil, Probe{1, 2}))
 	f.Add(Append(nil, Entry{Seq: 1, Body: Body{Open: true, Members: []Member{}}}))
