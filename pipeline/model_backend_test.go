@@ -25,6 +25,8 @@ func (t topic) Publish(ctx context.Context, data []byte, attrs map[string]string
 	switch {
 	case t.l.gone:
 		return context.Canceled
+	case ctx.Err() != nil: // as a client does: nobody would know of the letter
+		return ctx.Err()
 	case w.dead.kind == "fails":
 		return errors.New("the dead-letter topic is away")
 	case w.dead.kind == "hangs":

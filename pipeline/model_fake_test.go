@@ -34,37 +34,6 @@ type scenario struct {
 	slack      time.Duration
 }
 
-// modelRule is about the records of one severity and one service.
-type modelRule struct {
-	level, service byte
-	keep           LogsKeep
-}
-
-func (s *scenario) logRules() (rules []LogRule) {
-	for _, r := range s.rules {
-		rules = append(rules, LogRule{
-			MinSeverity: int32(r.level), MaxSeverity: int32(r.level), Attribute: "service.name", Values: []string{fmt.Sprintf("service %d", r.service)}, Keep: r.keep,
-		})
-	}
-	return rules
-}
-
-// fate is what has to become of a record: the model's rules.
-func (s *scenario) fate(x item) LogsKeep {
-	for _, r := range s.rules {
-		if x.level == r.level && byte(x.id%2) == r.service {
-			return r.keep
-		}
-	}
-	return s.keep
-}
-
-// waits says whether a record is to wait for its trace's decision.
-func (s *scenario) waits(x item) bool {
-	fate := s.fate(x)
-	return x.trace != 0 && fate != LogsAtOnce && fate != LogsNever
-}
-
 const (
 	leaseTime = 10 * time.Second
 	plenty    = 10 << 20 // a hold that nothing in a test fills

@@ -32,6 +32,37 @@ func (x item) traceID() otlp.TraceID {
 	return otlp.TraceID{0: 1, 1: byte(x.id >> 24), 2: byte(x.id >> 16), 8: x.trace} // randomness, the last 56 bits: 0
 }
 
+// modelRule is about the records of one severity and one service.
+type modelRule struct {
+	level, service byte
+	keep           LogsKeep
+}
+
+func (s *scenario) logRules() (rules []LogRule) {
+	for _, r := range s.rules {
+		rules = append(rules, LogRule{
+			MinSeverity: int32(r.level), MaxSeverity: int32(r.level), Attribute: "service.name", Values: []string{fmt.Sprintf("service %d", r.service)}, Keep: r.keep,
+		})
+	}
+	return rules
+}
+
+// fate is what has to become of a record: the model's rules.
+func (s *scenario) fate(x item) LogsKeep {
+	for _, r := range s.rules {
+		if x.level == r.level && byte(x.id%2) == r.service {
+			return r.keep
+		}
+	}
+	return s.keep
+}
+
+// waits says whether a record is to wait for its trace's decision.
+func (s *scenario) waits(x item) bool {
+	fate := s.fate(x)
+	return x.trace != 0 && fate != LogsAtOnce && fate != LogsNever
+}
+
 func field(num protowire.Number, body []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(nil, num, protowire.BytesType), body)
 }

@@ -130,14 +130,13 @@ func (p *Pipeline) export(ctx context.Context, signal otlp.Signal, batch []depar
 func (p *Pipeline) refuse(ctx context.Context, signal otlp.Signal, batch []departure, cause *exporter.PermanentError) (left []departure) {
 	switch {
 	case cause.Refused != nil:
-		refused := cause.Refused
 		for i := range batch {
-			if len(refused) == 0 || refused[0].Part != i {
-				p.finish(batch[i:i+1], Kept, 0)
-				continue
+			if !slices.ContainsFunc(cause.Refused, func(r exporter.Refusal) bool { return r.Part == i }) {
+				p.finish(batch[i:i+1], Kept, 0) // first: a dead letter may take long
 			}
-			left = append(left, p.reject(ctx, signal, batch[i], refused[0])...)
-			refused = refused[1:]
+		}
+		for _, r := range cause.Refused {
+			left = append(left, p.reject(ctx, signal, batch[r.Part], r)...)
 		}
 		return left
 	case len(batch) > 1:
