@@ -47,7 +47,22 @@ func checkWriter(t *testing.T, signal Signal, b []byte) {
 			equal(t, "values of the attribute", v, "["+writtenValue+"]")
 		}
 		equal(t, "resources with the attribute", len(values), p.Resources())
+		for r := range p.resources {
+			equal(t, "occurrences of a resource", occurrences(q, r), max(1, occurrences(&p, r)))
+		}
 	}
+}
+
+func occurrences(p *Payload, r int) (n int) {
+	for _, part := range p.parts(&p.resources[r]) {
+		f := fields{b: part}
+		for tag, _, _, ok := f.next(); ok; tag, _, _, ok = f.next() {
+			if tag == 1<<3|wireLen {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // withoutKey is the payload as pdata writes it without empty groups and without the resources' attributes with the key, and

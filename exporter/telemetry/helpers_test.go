@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/ptrace"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"tailweir/exporter"
 	"tailweir/exporter/gcp"
@@ -122,26 +123,30 @@ func scanned(t testing.TB, signal otlp.Signal, b []byte) *otlp.Payload {
 	return &p
 }
 
-// bodies are a payload's spans or records as they are encoded, by id or in order.
-func bodies(t testing.TB, signal otlp.Signal, payloads ...[]byte) (all [][]byte) {
-	t.Helper()
+// bodies are the payloads' spans or records as they are encoded, in order.
+func bodies(payloads ...[]byte) (all [][]byte) {
 	for _, b := range payloads {
-		p := scanned(t, signal, b)
-		for i := range int32(p.Len()) {
-			all = append(all, itemBytes(p, i))
+		for _, resource := range children(b, 1) {
+			for _, scope := range children(resource, 2) {
+				all = append(all, children(scope, 2)...)
+			}
 		}
 	}
 	return all
 }
 
-// itemBytes is the item's message: the end of a request of it alone, without resource and scope.
-func itemBytes(p *otlp.Payload, i int32) []byte {
-	alone := otlp.Select(p, func(j int32) bool { return i == j })
-	at := bytes.LastIndex(p.Bytes(), alone[len(alone)-min(len(alone), p.Span(i).Size()):])
-	if at < 0 { // fields of the headers stand behind the item
-		panic("item is not found")
+// children are the contents of the fields with the number, of a valid message.
+func children(b []byte, number protowire.Number) (all [][]byte) {
+	for len(b) > 0 {
+		n, wire, size := protowire.ConsumeTag(b)
+		b = b[size:]
+		if n == number {
+			body, _ := protowire.ConsumeBytes(b)
+			all = append(all, body)
+		}
+		b = b[protowire.ConsumeFieldValue(n, wire, b):]
 	}
-	return p.Bytes()[at:][:p.Span(i).Size()]
+	return all
 }
 
 var long = regexp.MustCompile(`x{30,}|é{30,}`)
