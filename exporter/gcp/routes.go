@@ -118,12 +118,15 @@ func (r *Routes) For(p *otlp.Payload) *Chooser {
 
 // Project returns the project of item i, a span or a log record, 0 <= i < Payload.Len.
 func (c *Chooser) Project(i int32) string {
-	if c.payload.Signal() == otlp.Logs {
-		rec := c.payload.Record(i)
-		return c.choice(rec.ResourceIndex()).of(c.routes, rec)
+	s := c.payload.Span(i) // where a record lies is said alike
+	switch at := c.choice(s.ResourceIndex()); {
+	case len(at.open) == 0:
+		return at.project
+	case c.payload.Signal() == otlp.Logs:
+		return at.of(c.routes, c.payload.Record(i))
+	default:
+		return at.of(c.routes, s)
 	}
-	s := c.payload.Span(i)
-	return c.choice(s.ResourceIndex()).of(c.routes, s)
 }
 
 func (c *Chooser) choice(resource int32) *choice {
