@@ -29,7 +29,7 @@ func BenchmarkExport(b *testing.B) {
 	}
 	defer file.Close()
 	for name, e := range map[string]Exporter{
-		"otlp-http-gzip": sender(CompressionGzip), "otlp-http-none": sender(CompressionNone), "file": file,
+		"otlp-http-gzip": sender(CompressionGzip), "otlp-http-zstd": sender(CompressionZstd), "otlp-http-none": sender(CompressionNone), "file": file,
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

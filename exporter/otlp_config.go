@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,8 +20,11 @@ import (
 // Compression of what is sent.
 const (
 	CompressionGzip = "gzip"
+	CompressionZstd = "zstd"
 	CompressionNone = "none"
 )
+
+var compressions = []string{CompressionGzip, CompressionZstd, CompressionNone}
 
 // OTLPConfig tells NewOTLP where and how to send. Zero fields mean their defaults.
 type OTLPConfig struct {
@@ -32,7 +36,11 @@ type OTLPConfig struct {
 
 	Headers     map[string]string // sent with every request; default none
 	TLS         TLSConfig
-	Compression string // "gzip" or "none"; default "gzip"
+	Compression string // "gzip", "zstd" or "none"; default "gzip", which every OTLP backend takes
+
+	// Connections is for gRPC, where a load balancer in front of a backend that spreads connections, not requests, would give all
+	// to one of its servers; 1..256, default 1. Over HTTP there are as many as there are attempts.
+	Connections int
 
 	Timeout     time.Duration // of one attempt; default 10 s
 	Concurrency int           // attempts in flight, 1..1024; default 8
@@ -55,6 +63,9 @@ type TLSConfig struct {
 func (c OTLPConfig) withDefaults() OTLPConfig {
 	if c.Compression == "" {
 		c.Compression = CompressionGzip
+	}
+	if c.Connections == 0 {
+		c.Connections = 1
 	}
 	if c.Timeout == 0 {
 		c.Timeout = 10 * time.Second
@@ -80,8 +91,11 @@ func (c OTLPConfig) Validate() error {
 	c = c.withDefaults()
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf("otlp exporter "+format, args...)) }
-	if c.Compression != CompressionGzip && c.Compression != CompressionNone {
-		fault("compression %q: want %q or %q", c.Compression, CompressionGzip, CompressionNone)
+	if !slices.Contains(compressions, c.Compression) {
+		fault("compression %q: want one of %q", c.Compression, compressions)
+	}
+	if c.Connections < 1 || c.Connections > 256 {
+		fault("connections %d: want 1 to 256", c.Connections)
 	}
 	if c.Timeout < 0 {
 		fault("timeout %s: want more than 0", c.Timeout)

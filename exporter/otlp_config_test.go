@@ -24,7 +24,7 @@ func TestOTLPConfigValidate(t *testing.T) {
 	bad := []OTLPConfig{
 		{}, {Endpoint: "h:4318"}, {Endpoint: "ftp://h"}, {Endpoint: "http://"}, {Endpoint: "grpc://h/path"},
 		{Endpoint: "grpc://h", TracesEndpoint: "http://h/t"}, {TracesEndpoint: "http://h/t"}, {Endpoint: "http://h", LogsEndpoint: "grpc://h"},
-		{Endpoint: "http://h", Compression: "zstd"}, {Endpoint: "http://h", Timeout: -1}, {Endpoint: "http://h", Concurrency: 2000},
+		{Endpoint: "http://h", Compression: "zip"}, {Endpoint: "http://h", Connections: 500}, {Endpoint: "http://h", Timeout: -1}, {Endpoint: "http://h", Concurrency: 2000},
 		{Endpoint: "http://h", InitialBackoff: time.Minute}, {Endpoint: "http://h", TLS: TLSConfig{CertFile: "c"}},
 		{Endpoint: "http://h", Headers: map[string]string{"a b": "c"}}, {Endpoint: "http://h", Headers: map[string]string{"a": "c\n"}},
 	}

@@ -4,14 +4,16 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
-	grpcgzip "google.golang.org/grpc/encoding/gzip"
+	_ "google.golang.org/grpc/encoding/gzip" // CompressionGzip
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
@@ -50,28 +52,29 @@ func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	return nil
 }
 
-// grpcSender speaks OTLP/gRPC over one connection.
+// grpcSender speaks OTLP/gRPC over its connections in turn.
 type grpcSender struct {
-	conn    *grpc.ClientConn
-	server  string // "grpc://host:port"
-	headers metadata.MD
-	gzip    bool
+	conns      []*grpc.ClientConn
+	turn       atomic.Uint32
+	server     string // "grpc://host:port"
+	headers    metadata.MD
+	compressed bool
 }
 
 func newGRPCSender(c OTLPConfig, t targets, tlsConfig *tls.Config) (*grpcSender, error) {
-	s := &grpcSender{server: "grpc://" + t.grpc, headers: metadata.New(c.Headers), gzip: c.Compression == CompressionGzip}
+	s := &grpcSender{server: "grpc://" + t.grpc, headers: metadata.New(c.Headers), compressed: c.Compression != CompressionNone}
 	creds := insecure.NewCredentials()
 	if t.secure {
 		s.server = "grpcs://" + t.grpc
 		creds = credentials.NewTLS(tlsConfig)
 	}
 	var call []grpc.CallOption
-	if s.gzip {
-		call = append(call, grpc.UseCompressor(grpcgzip.Name))
+	if s.compressed {
+		call = append(call, grpc.UseCompressor(c.Compression))
 	}
 	reconnect := backoff.DefaultConfig
 	reconnect.BaseDelay, reconnect.MaxDelay = c.InitialBackoff, c.MaxBackoff
-	conn, err := grpc.NewClient("dns:///"+t.grpc,
+	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(call...),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: c.Timeout}),
@@ -80,29 +83,39 @@ func newGRPCSender(c OTLPConfig, t targets, tlsConfig *tls.Config) (*grpcSender,
 		grpc.WithUserAgent(userAgent),
 		grpc.WithDisableServiceConfig(), // it could bring a second retry policy
 		grpc.WithDisableRetry(),
-	)
-	if err != nil {
-		return nil, fmt.Errorf("otlp exporter connection to %s: %w", s.server, err)
 	}
-	s.conn = conn
+	for range c.Connections {
+		conn, err := grpc.NewClient("dns:///"+t.grpc, options...)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("otlp exporter connection to %s: %w", s.server, err), s.close())
+		}
+		s.conns = append(s.conns, conn)
+	}
 	return s, nil
 }
 
 func (s *grpcSender) endpoint(otlp.Signal) string { return s.server }
 
-func (s *grpcSender) close() error { return s.conn.Close() }
+func (s *grpcSender) close() error {
+	var errs []error
+	for _, conn := range s.conns {
+		errs = append(errs, conn.Close())
+	}
+	return errors.Join(errs...)
+}
 
 // encode leaves compression to grpc, which frames what it compresses. Uncompressed bytes are copied: grpc
 // may still be writing them when a cancelled attempt returns, and the batch is the caller's by then.
 func (s *grpcSender) encode(payload []byte) ([]byte, error) {
-	if s.gzip {
+	if s.compressed {
 		return payload, nil
 	}
 	return bytes.Clone(payload), nil
 }
 
 func (s *grpcSender) attempt(ctx context.Context, signal otlp.Signal, body []byte) (*PartialError, *Fault) {
-	return SendGRPC(metadata.NewOutgoingContext(ctx, s.headers), s.conn, s.server, CodeVerdict, signal, body)
+	conn := s.conns[s.turn.Add(1)%uint32(len(s.conns))]
+	return SendGRPC(metadata.NewOutgoingContext(ctx, s.headers), conn, s.server, CodeVerdict, signal, body)
 }
 
 // SendGRPC sends an encoded export request over a connection, once. grpc may go on reading body when a call that was cut short has

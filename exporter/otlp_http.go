@@ -35,7 +35,7 @@ type httpSender struct {
 	client       *http.Client
 	traces, logs *url.URL
 	headers      map[string]string
-	gzip         bool
+	compression  string
 	writers      sync.Pool // *gzip.Writer: 800 KB each, so they are reused
 }
 
@@ -51,10 +51,10 @@ func newHTTPSender(c OTLPConfig, t targets, tlsConfig *tls.Config) *httpSender {
 			// A redirect would turn POST into GET or carry credentials to another host.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		traces:  t.traces,
-		logs:    t.logs,
-		headers: c.Headers,
-		gzip:    c.Compression == CompressionGzip,
+		traces:      t.traces,
+		logs:        t.logs,
+		headers:     c.Headers,
+		compression: c.Compression,
 	}
 }
 
@@ -64,7 +64,10 @@ func (s *httpSender) close() error {
 }
 
 func (s *httpSender) encode(payload []byte) ([]byte, error) {
-	if !s.gzip {
+	switch s.compression {
+	case CompressionZstd:
+		return zstdAll(payload), nil
+	case CompressionNone:
 		// An attempt that was cut short may go on reading for a moment; the batch is the caller's by then.
 		return bytes.Clone(payload), nil
 	}
@@ -110,8 +113,8 @@ func (s *httpSender) attempt(ctx context.Context, signal otlp.Signal, body []byt
 		req.Header.Set(k, v)
 	}
 	req.Header.Set("Content-Type", mediaProtobuf)
-	if s.gzip {
-		req.Header.Set("Content-Encoding", "gzip")
+	if s.compression != CompressionNone {
+		req.Header.Set("Content-Encoding", s.compression)
 	}
 	if req.Header.Get("User-Agent") == "" {
 		req.Header.Set("User-Agent", userAgent)

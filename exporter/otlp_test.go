@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -64,7 +65,7 @@ func TestOTLPErrorText(t *testing.T) {
 
 func TestOTLPSendsPayload(t *testing.T) {
 	traces, logs := traceBatch(t, 3, 1, 2), logBatch(t, 1, "one", "two")
-	for _, compression := range []string{CompressionGzip, CompressionNone} {
+	for _, compression := range compressions {
 		for name, start := range map[string]func(testing.TB, *exportertest.TLS) *exportertest.Backend{
 			"http": exportertest.NewHTTP, "grpc": exportertest.NewGRPC,
 		} {
@@ -92,6 +93,52 @@ func TestOTLPSendsPayload(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+func TestOTLPUsesItsConnectionsInTurn(t *testing.T) {
+	b := exportertest.NewGRPC(t, nil)
+	o := open(t, OTLPConfig{Endpoint: b.URL, Connections: 3})
+	for range 6 {
+		if err := o.Export(t.Context(), traceBatch(t, 1, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	from := map[string]int{}
+	for _, r := range b.Requests() {
+		from[r.From]++
+	}
+	if len(from) != 3 {
+		t.Errorf("requests by connection: %v, want 3 connections", from)
+	}
+}
+
+// TestZstdAtOnce compresses from several goroutines, for both transports.
+func TestZstdAtOnce(t *testing.T) {
+	for _, start := range []func(testing.TB, *exportertest.TLS) *exportertest.Backend{exportertest.NewHTTP, exportertest.NewGRPC} {
+		b := start(t, nil)
+		o := open(t, OTLPConfig{Endpoint: b.URL, Compression: CompressionZstd})
+		want := map[string]bool{}
+		var group sync.WaitGroup
+		for i := range 50 {
+			batch := traceBatch(t, 20, i+1)
+			want[string(batch.Payload)] = true
+			group.Go(func() {
+				if err := o.Export(t.Context(), batch); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		for _, r := range b.Requests() {
+			if !want[string(r.Payload)] {
+				t.Error("a payload came twice, or was not sent")
+			}
+			delete(want, string(r.Payload))
+		}
+		if len(want) > 0 {
+			t.Errorf("%d payloads are missing", len(want))
 		}
 	}
 }

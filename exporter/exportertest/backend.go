@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 	"google.golang.org/grpc"
@@ -31,7 +32,8 @@ type Request struct {
 	Method   string              // "POST", "gRPC"
 	Path     string              // "/v1/traces", "/opentelemetry…/Export"
 	Headers  map[string][]string // lower-case keys
-	Encoding string              // "gzip" or ""
+	Encoding string              // "gzip", "zstd" or ""
+	From     string              // the client's address: one for each connection
 	Payload  []byte              // as sent over HTTP; over gRPC decoded and encoded again
 	Time     time.Time
 }
@@ -168,7 +170,7 @@ func (b *Backend) hang(ctx context.Context) {
 
 // ServeHTTP is the OTLP/HTTP side, on any path; one that ends in "logs" takes logs.
 func (b *Backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	req := Request{Method: r.Method, Path: r.URL.Path, Headers: lower(r.Header), Encoding: r.Header.Get("Content-Encoding")}
+	req := Request{Method: r.Method, Path: r.URL.Path, Headers: lower(r.Header), Encoding: r.Header.Get("Content-Encoding"), From: r.RemoteAddr}
 	req.Headers["host"] = []string{r.Host}
 	req.Signal = otlp.Traces
 	if strings.HasSuffix(r.URL.Path, "logs") {
@@ -212,8 +214,16 @@ func body(r *http.Request) ([]byte, error) {
 	if r.Header.Get("Content-Type") != "application/x-protobuf" {
 		return nil, fmt.Errorf("content type %q: want protobuf", r.Header.Get("Content-Type"))
 	}
-	if r.Header.Get("Content-Encoding") != "gzip" {
+	switch r.Header.Get("Content-Encoding") {
+	case "":
 		return io.ReadAll(r.Body)
+	case "zstd":
+		z, err := zstd.NewReader(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		defer z.Close()
+		return io.ReadAll(z)
 	}
 	z, err := gzip.NewReader(r.Body)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	_ "google.golang.org/grpc/encoding/gzip" // the backend accepts what senders compress
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -55,7 +56,11 @@ func (b *Backend) rpc(ctx context.Context, signal otlp.Signal, payload []byte) (
 	method, _ := grpc.Method(ctx)
 	md, _ := metadata.FromIncomingContext(ctx)
 	encoding, _ := ctx.Value(encodingKey{}).(*string)
-	a := b.take(Request{Signal: signal, Method: "gRPC", Path: method, Headers: lower(md), Encoding: *encoding, Payload: payload})
+	r := Request{Signal: signal, Method: "gRPC", Path: method, Headers: lower(md), Encoding: *encoding, Payload: payload}
+	if p, ok := peer.FromContext(ctx); ok {
+		r.From = p.Addr.String()
+	}
+	a := b.take(r)
 	if a.Hang {
 		b.hang(ctx)
 		return a, status.FromContextError(ctx.Err()).Err()
