@@ -11,10 +11,11 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tailweir/exporter"
+	"tailweir/exporter/googletest"
 )
 
 // shopLogs are n records as a web shop on Cloud Run writes them: a line of text, eight attributes; every fourth is JSON.
-func shopLogs(t testing.TB, n int) *exporter.Batch {
+func shopLogs(t testing.TB, n int, at time.Time) *exporter.Batch {
 	ld := plog.NewLogs()
 	rl := ld.ResourceLogs().AppendEmpty()
 	for k, v := range map[string]string{"cloud.provider": "gcp", "cloud.platform": "gcp_cloud_run", "cloud.account.id": "shop-prod",
@@ -25,8 +26,8 @@ func shopLogs(t testing.TB, n int) *exporter.Batch {
 	sl.Scope().SetName("@opentelemetry/instrumentation-pino")
 	for i := range n {
 		r := sl.LogRecords().AppendEmpty()
-		r.SetTimestamp(pcommon.NewTimestampFromTime(clock))
-		r.SetObservedTimestamp(pcommon.NewTimestampFromTime(clock))
+		r.SetTimestamp(pcommon.NewTimestampFromTime(at))
+		r.SetObservedTimestamp(pcommon.NewTimestampFromTime(at))
 		r.SetSeverityNumber(9)
 		r.SetSeverityText("info")
 		r.SetTraceID(pcommon.TraceID{1, byte(i >> 8), byte(i)})
@@ -45,7 +46,7 @@ func shopLogs(t testing.TB, n int) *exporter.Batch {
 
 // BenchmarkMapping maps and encodes, as for one attempt.
 func BenchmarkMapping(b *testing.B) {
-	batch := shopLogs(b, 1000)
+	batch := shopLogs(b, 1000, clock)
 	c := testConfig()
 	b.ReportAllocs()
 	bytes := 0
@@ -62,6 +63,25 @@ func BenchmarkMapping(b *testing.B) {
 	}
 	b.ReportMetric(float64(cpuTime(b)-cpu)/float64(b.N*1000), "cpu-ns/entry")
 	b.ReportMetric(float64(bytes)/1000, "B/entry")
+}
+
+// BenchmarkExport sends to the fake, which is in the process too, four batches at once.
+func BenchmarkExport(b *testing.B) {
+	_, x := serve(b, googletest.Config{Discard: true})
+	batch := shopLogs(b, 1000, start)
+	b.ReportAllocs()
+	b.SetParallelism(2)
+	cpu := cpuTime(b)
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if err := x.Export(b.Context(), batch); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	b.ReportMetric(float64(cpuTime(b)-cpu)/float64(b.N*1000), "cpu-ns/entry")
+	b.ReportMetric(float64(b.N*1000)/b.Elapsed().Seconds(), "entries/s")
 }
 
 // cpuTime is what the process has used so far, of all its threads: other processes cannot change it as they do the wall's time.

@@ -1,22 +1,13 @@
 package cloudlogging
 
 import (
-	"bytes"
+	"cmp"
 	"crypto/sha256"
-	"encoding/base32"
-	"encoding/base64"
-	"encoding/binary"
 	"hash"
-	"maps"
-	"net/url"
-	"regexp"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	loggingpb "cloud.google.com/go/logging/apiv2/loggingpb"
-	mrpb "google.golang.org/genproto/googleapis/api/monitoredres"
-	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tailweir/exporter"
@@ -46,34 +37,11 @@ type mapper struct {
 	resources []resource // by Record.ResourceIndex
 	scopes    []scope    // by Record.ScopeIndex
 	hash      hash.Hash
+	encoder   encoder
 
 	entries   []entry
 	refused   []exporter.Refusal
 	shortened int // records of which something was cut
-}
-
-// resource is what all records under one OTLP resource share.
-type resource struct {
-	read    bool
-	typ     string
-	labels  map[string]string // of the monitored resource
-	logName string
-	attrs   []attribute // those that become labels
-
-	project   string // that monitored and encoded are for
-	monitored *mrpb.MonitoredResource
-	encoded   []byte // monitored, as the entry's field
-}
-
-type attribute struct {
-	key   []byte
-	value otlp.Value
-}
-
-// scope is an instrumentation scope's name and version.
-type scope struct {
-	read          bool
-	name, version string
 }
 
 // place says where in its batch a record is.
@@ -125,9 +93,9 @@ func (m *mapper) mapPart(n int, part *exporter.Part, i int32) int32 {
 func (m *mapper) mapRecord(part *exporter.Part, at place, i int32) {
 	rec := m.payload.Record(i)
 	e := &loggingpb.LogEntry{}
-	if ns := cmpOr(rec.Time(), rec.ObservedTime()); ns != 0 {
+	if ns := cmp.Or(rec.Time(), rec.ObservedTime()); ns != 0 {
 		if !gcp.EntryAges.Take(ns, m.now) {
-			m.refused = append(m.refused, exporter.Refusal{Part: at.part, Items: []int{at.item}, Reason: exporter.ReasonAge, Err: gcp.EntryAges.Fault(ns, m.now)})
+			m.refuse(at, exporter.ReasonAge, gcp.EntryAges.Fault(ns, m.now))
 			return
 		}
 		e.Timestamp = &timestamppb.Timestamp{Seconds: int64(ns / 1e9), Nanos: int32(ns % 1e9)}
@@ -150,16 +118,18 @@ func (m *mapper) mapRecord(part *exporter.Part, at place, i int32) {
 	setPayload(e, body, rec.Size() <= maxStructured, s.stack(body), &l)
 	s.rest(&l)
 	e.Labels = l.done()
-	for _, b := range m.fit(e, res.encoded, body) {
+	all, err := m.fit(e, res.encoded, body)
+	if err != nil {
+		m.refuse(at, exporter.ReasonRejected, err)
+		return
+	}
+	for _, b := range all {
 		m.entries = append(m.entries, entry{b, project, at.part, at.item})
 	}
 }
 
-func cmpOr(a, b uint64) uint64 {
-	if a != 0 {
-		return a
-	}
-	return b
+func (m *mapper) refuse(at place, reason string, err error) {
+	m.refused = append(m.refused, exporter.Refusal{Part: at.part, Items: []int{at.item}, Reason: reason, Err: err})
 }
 
 // labels gathers the labels and, apart, the attributes that entries have fields for.
@@ -199,162 +169,11 @@ func (m *mapper) trace(e *loggingpb.LogEntry, rec otlp.Record, project string, s
 	}
 }
 
-// setPayload makes the payload of the body: JSON of maps and of text or bytes that are a JSON object, text of all else. A
-// stack trace comes where Error Reporting finds it: after the text, or in the field stack_trace.
-func setPayload(e *loggingpb.LogEntry, body otlp.Value, structured bool, stack string, l *labels) {
-	if s, ok := object(body, structured); ok {
-		if stack != "" && s.Fields["stack_trace"] == nil {
-			s.Fields["stack_trace"] = structpb.NewStringValue(stack)
-		}
-		e.Payload = &loggingpb.LogEntry_JsonPayload{JsonPayload: s}
-		return
-	}
-	if body.Kind() == otlp.Bytes && !utf8.Valid(body.Str()) {
-		l.own(labelEncoding, "base64")
-	}
-	if t := bodyText(body, stack); t != "" {
-		e.Payload = &loggingpb.LogEntry_TextPayload{TextPayload: t}
-	}
-}
-
-func object(body otlp.Value, structured bool) (*structpb.Struct, bool) {
-	switch kind := body.Kind(); {
-	case !structured:
-	case kind == otlp.Map:
-		return toStruct(body, maxDepth)
-	case kind == otlp.String || kind == otlp.Bytes:
-		return parseObject(body.Str())
-	}
-	return nil, false
-}
-
-func bodyText(body otlp.Value, stack string) (t string) {
-	switch {
-	case body.Kind() == otlp.Bytes && !utf8.Valid(body.Str()):
-		t = base64.StdEncoding.EncodeToString(body.Str())
-	case body.Kind() == otlp.Bytes:
-		t = string(body.Str())
-	case body.Kind() != otlp.Empty:
-		t = plain(body)
-	}
-	if t != "" && stack != "" {
-		t += "\n"
-	}
-	return t + stack
-}
-
-func (s *special) rest(l *labels) {
-	if s.set == 0 {
-		return
-	}
-	for at := range slots {
-		if s.has(at) {
-			l.add(s.keys[at], s.vals[at])
-		}
-	}
-}
-
-// logID returns the log's name in a path: that of the record's gcp.log_name, else of its resource's, else of the settings.
-func (m *mapper) logID(s *special, res *resource) string {
-	if id, ok := escapeLogName(s.str(logName)); ok {
-		s.took(logName)
-		return id
-	}
-	if res.logName != "" {
-		return res.logName
-	}
-	return m.config.escapedLogName
-}
-
-// logNames is what the API allows in a log's name; it must be less than 512 characters long.
-var logNames = regexp.MustCompile(`^[A-Za-z0-9/_.-]{1,511}$`)
-
-func escapeLogName(name string) (string, bool) {
-	if name == "" || !logNames.MatchString(name) {
-		return "", false
-	}
-	return url.PathEscape(name), true
-}
-
-// resource returns what the record's resource is, read at its first record.
-func (m *mapper) resource(rec otlp.Record) *resource {
-	r := &m.resources[rec.ResourceIndex()]
-	if r.read {
-		return r
-	}
-	r.read = true
-	from := rec.Resource()
-	r.typ, r.labels = gcp.ResourceOf(func(key string) (string, bool) {
-		v, ok := from.Attribute(key)
-		return plain(v), ok
-	})
-	if name, ok := from.Attribute("gcp.log_name"); ok {
-		r.logName, _ = escapeLogName(text(name.Str()))
-	}
-	for k, v := range from.Attributes() {
-		if m.config.isLabel(string(k)) {
-			r.attrs = append(r.attrs, attribute{k, v})
-		}
-	}
-	return r
-}
-
-// in makes the monitored resource that of the project: nearly always all entries of a resource go to one.
-func (r *resource) in(project string) {
-	if r.monitored != nil && r.project == project {
-		return
-	}
-	r.project = project
-	r.monitored = &mrpb.MonitoredResource{Type: r.typ, Labels: map[string]string{"project_id": project}}
-	maps.Copy(r.monitored.Labels, r.labels)
-	r.encoded = encodeResource(r.monitored)
-}
-
-func (m *mapper) scope(rec otlp.Record) *scope {
-	s := &m.scopes[rec.ScopeIndex()]
-	if !s.read {
-		*s = scope{read: true, name: text(rec.ScopeName()), version: text(rec.ScopeVersion())}
-	}
-	return s
-}
-
-var (
-	insertIDs = base32.HexEncoding.WithPadding(base32.NoPadding)
-	kept      = [2][]byte{otlp.BoolAttributeField(otlp.Logs, keptAttribute, false), otlp.BoolAttributeField(otlp.Logs, keptAttribute, true)}
-)
-
-// insertID identifies the record by 128 bits of a hash over what it is, which message it came in and where it stood there: two equal
-// records are two entries, and a record delivered or sent again is one. Before them come 20 bits of the position: Logging
-// orders entries of the same time by their insertId, and clocks of a millisecond give many records one time.
-func (m *mapper) insertID(at place, rec otlp.Record) string {
-	trace := rec.TraceID()
-	b := rec.Bytes()
-	for _, k := range kept {
-		b = bytes.TrimSuffix(b, k)
-	}
-	var head [28]byte
-	binary.BigEndian.PutUint64(head[:], at.source.Message)
-	copy(head[8:], trace[:])
-	binary.BigEndian.PutUint32(head[24:], uint32(at.ordinal))
-	m.hash.Reset()
-	m.hash.Write(head[:])
-	m.hash.Write(b)
-	var id [5 + sha256.Size]byte
-	binary.BigEndian.PutUint32(id[:], uint32(min(at.ordinal, 1<<20-1))<<12)
-	m.hash.Sum(id[:5])
-	var out [4 + 26]byte
-	var position [8]byte
-	insertIDs.Encode(position[:], id[:5])
-	copy(out[:], position[:4])
-	insertIDs.Encode(out[4:], id[5:][:16])
-	return string(out[:])
-}
-
 // fit returns the encoded entry, shortened or split where it is larger than the API takes.
-func (m *mapper) fit(e *loggingpb.LogEntry, resource []byte, body otlp.Value) [][]byte {
-	encoded := encode(e, resource)
-	if len(encoded) <= maxEntry && !longLabels(e) {
-		return [][]byte{encoded}
+func (m *mapper) fit(e *loggingpb.LogEntry, resource []byte, body otlp.Value) ([][]byte, error) {
+	encoded, err := m.encoder.entry(e, resource)
+	if err != nil || len(encoded) <= maxEntry && !longLabels(e) {
+		return [][]byte{encoded}, err
 	}
 	l := limiter{LogEntry: e}
 	if l.shorten(body) {
@@ -362,7 +181,10 @@ func (m *mapper) fit(e *loggingpb.LogEntry, resource []byte, body otlp.Value) []
 	}
 	var all [][]byte
 	for _, e := range l.split() {
-		all = append(all, encode(e, encodeResource(e.Resource)))
+		if encoded, err = m.encoder.entry(e, encodeResource(e.Resource)); err != nil {
+			return nil, err
+		}
+		all = append(all, encoded)
 	}
-	return all
+	return all, nil
 }

@@ -250,3 +250,15 @@ func (s *special) stack(body otlp.Value) string {
 	}
 	return trace
 }
+
+// rest makes labels of the attributes that no field took.
+func (s *special) rest(l *labels) {
+	if s.set == 0 {
+		return
+	}
+	for at := range slots {
+		if s.has(at) {
+			l.add(s.keys[at], s.vals[at])
+		}
+	}
+}

@@ -1,0 +1,63 @@
+package cloudlogging
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+
+	loggingpb "cloud.google.com/go/logging/apiv2/loggingpb"
+	mrpb "google.golang.org/genproto/googleapis/api/monitoredres"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+)
+
+// Fields of LogEntry.
+const (
+	resourceField = 8
+	labelsField   = 11
+)
+
+// encoder encodes entries, the same always in the same way: fields of a Struct in one order, as are labels. Maps are what costs
+// most in the generated code, so labels are written here, and the resource, which many entries share, comes encoded. It keeps
+// memory for the next entry, so it serves one at a time.
+type encoder struct {
+	buf  []byte
+	keys []string
+}
+
+// entry returns the encoded entry. It fails for strings that are not UTF-8, see text.
+func (c *encoder) entry(e *loggingpb.LogEntry, resource []byte) ([]byte, error) {
+	labels, monitored := e.Labels, e.Resource
+	e.Labels, e.Resource = nil, nil
+	b, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend(c.buf[:0], e)
+	e.Labels, e.Resource = labels, monitored
+	if err != nil {
+		return nil, fmt.Errorf("encode entry: %w", err)
+	}
+	b = append(b, resource...)
+	c.keys = slices.AppendSeq(c.keys[:0], maps.Keys(labels))
+	slices.Sort(c.keys)
+	for _, k := range c.keys {
+		b = appendPair(b, labelsField, k, labels[k])
+	}
+	c.buf = b
+	return bytes.Clone(b), nil
+}
+
+// appendPair appends an element of a map of strings.
+func appendPair(b []byte, field protowire.Number, k, v string) []byte {
+	b = protowire.AppendTag(b, field, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(2+protowire.SizeBytes(len(k))+protowire.SizeBytes(len(v))))
+	b = protowire.AppendString(protowire.AppendTag(b, 1, protowire.BytesType), k)
+	return protowire.AppendString(protowire.AppendTag(b, 2, protowire.BytesType), v)
+}
+
+// encodeResource returns the resource as the entry's field.
+func encodeResource(r *mrpb.MonitoredResource) []byte {
+	b := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), r.Type)
+	for _, k := range slices.Sorted(maps.Keys(r.Labels)) {
+		b = appendPair(b, 2, k, r.Labels[k])
+	}
+	return protowire.AppendBytes(protowire.AppendTag(nil, resourceField, protowire.BytesType), b)
+}
