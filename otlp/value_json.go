@@ -13,7 +13,7 @@ import (
 func (v Value) AppendJSON(dst []byte) []byte {
 	switch v.kind {
 	case String:
-		return appendJSONString(dst, v.b)
+		return AppendJSONString(dst, v.b)
 	case Bool, Int:
 		return v.append(dst)
 	case Double:
@@ -47,7 +47,7 @@ func (v Value) appendJSONMap(dst []byte) []byte {
 		if len(dst) > n {
 			dst = append(dst, ',')
 		}
-		dst = e.AppendJSON(append(appendJSONString(dst, key), ':'))
+		dst = e.AppendJSON(append(AppendJSONString(dst, key), ':'))
 	}
 	return append(dst, '}')
 }
@@ -64,7 +64,8 @@ func appendJSONNumber(dst []byte, f float64) []byte {
 	return strconv.AppendFloat(dst, f, 'g', -1, 64)
 }
 
-func appendJSONString(dst, s []byte) []byte {
+// AppendJSONString appends s as a JSON string; what is no UTF-8 becomes U+FFFD.
+func AppendJSONString(dst, s []byte) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
 	for i := 0; i < len(s); {

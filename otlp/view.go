@@ -226,15 +226,7 @@ func (r Record) EventName() []byte { return lastText(r.body(), 12<<3|wireLen) }
 func (r Record) Bytes() []byte { return r.body() }
 
 // DroppedAttributes returns how many attributes the source left out.
-func (r Record) DroppedAttributes() (n uint32) {
-	f := fields{b: r.body()}
-	for tag, num, _, ok := f.next(); ok; tag, num, _, ok = f.next() {
-		if tag == 7<<3|wireVarint {
-			n = uint32(num)
-		}
-	}
-	return n
-}
+func (r Record) DroppedAttributes() uint32 { return uint32(lastNumber(r.body(), 7<<3|wireVarint)) }
 
 // Body returns the record's body.
 func (r Record) Body() (v Value) {

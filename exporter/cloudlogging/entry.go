@@ -150,6 +150,9 @@ func (m *mapper) labels(rec otlp.Record, res *resource, s *special) labels {
 			l.add(k, v)
 		}
 	}
+	for _, a := range sc.attrs {
+		l.add(a.key, a.value)
+	}
 	return l
 }
 

@@ -23,7 +23,7 @@ const (
 // labels gathers an entry's labels: what is set first has the key.
 type labels struct {
 	set  map[string]string
-	more []byte // JSON object of what came later, each element with a comma
+	more []byte // JSON object of what came later, but for its end
 }
 
 // add makes the attribute a label if it can be one: API limits are 64 labels, of which three are ours, keys of 512 B. What
@@ -40,8 +40,10 @@ func (l *labels) add(key []byte, v otlp.Value) {
 	}
 	if l.more == nil {
 		l.more = []byte{'{'}
+	} else {
+		l.more = append(l.more, ',')
 	}
-	l.more = append(appendJSON(append(appendQuoted(l.more, k), ':'), v), ',')
+	l.more = v.AppendJSON(append(otlp.AppendJSONString(l.more, key), ':'))
 }
 
 func (l *labels) own(key, value string) {
@@ -53,7 +55,7 @@ func (l *labels) own(key, value string) {
 // done returns the labels, nil for none.
 func (l *labels) done() map[string]string {
 	if l.more != nil {
-		l.set[labelMore] = string(closed(l.more, '{', '}'))
+		l.set[labelMore] = string(append(l.more, '}'))
 	}
 	if len(l.set) == 0 {
 		return nil

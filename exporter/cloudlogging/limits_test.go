@@ -164,7 +164,7 @@ func TestJSONThatIsLargeWithoutLongValues(t *testing.T) {
 			set(r.Body().SetEmptyMap())
 			r.Attributes().PutStr("exception.stacktrace", "Error\n  at x")
 			m := mapped(t, testConfig(), batchOf(t, record(t, func(c plog.LogRecord) { r.Body().CopyTo(c.Body()) })))
-			body = appendJSON(nil, m.payload.Record(0).Body())
+			body = m.payload.Record(0).Body().AppendJSON(nil)
 		})
 		var whole strings.Builder
 		for _, e := range entries {

@@ -29,10 +29,11 @@ type attribute struct {
 	value otlp.Value
 }
 
-// scope is an instrumentation scope's name and version.
+// scope is what all records under one instrumentation scope share.
 type scope struct {
 	read          bool
 	name, version string
+	attrs         []attribute
 }
 
 // resource returns what the record's resource is, read at its first record.
@@ -72,7 +73,11 @@ func (r *resource) in(project string) {
 func (m *mapper) scope(rec otlp.Record) *scope {
 	s := &m.scopes[rec.ScopeIndex()]
 	if !s.read {
+		from := m.payload.Scope(rec.ScopeIndex())
 		*s = scope{read: true, name: text(rec.ScopeName()), version: text(rec.ScopeVersion())}
+		for k, v := range from.Attributes() {
+			s.attrs = append(s.attrs, attribute{k, v})
+		}
 	}
 	return s
 }

@@ -114,7 +114,7 @@ func (s *special) json(at slot, m proto.Message) bool {
 	}
 	b := s.vals[at].Str()
 	if s.vals[at].Kind() == otlp.Map {
-		b = appendJSON(nil, s.vals[at])
+		b = s.vals[at].AppendJSON(nil)
 	}
 	if len(b) == 0 || protojson.Unmarshal(b, m) != nil {
 		return false

@@ -46,7 +46,7 @@ func toValue(v otlp.Value, depth int) *structpb.Value {
 		return structpb.NewStringValue(strconv.FormatInt(v.Int(), 10))
 	case otlp.Double:
 		if d := v.Double(); math.IsNaN(d) || math.IsInf(d, 0) {
-			return structpb.NewStringValue(formatDouble(d))
+			return structpb.NewStringValue(plain(v))
 		}
 		return structpb.NewNumberValue(v.Double())
 	case otlp.Bytes:
@@ -55,7 +55,7 @@ func toValue(v otlp.Value, depth int) *structpb.Value {
 		if s, ok := toStruct(v, depth); ok {
 			return structpb.NewStructValue(s)
 		}
-		return structpb.NewStringValue(string(appendJSON(nil, v)))
+		return structpb.NewStringValue(string(v.AppendJSON(nil)))
 	case otlp.Array:
 		return toList(v, depth)
 	}
@@ -64,7 +64,7 @@ func toValue(v otlp.Value, depth int) *structpb.Value {
 
 func toList(v otlp.Value, depth int) *structpb.Value {
 	if depth == 0 {
-		return structpb.NewStringValue(string(appendJSON(nil, v)))
+		return structpb.NewStringValue(string(v.AppendJSON(nil)))
 	}
 	list := &structpb.ListValue{}
 	for e := range v.Elements() {
@@ -89,84 +89,15 @@ func toStruct(v otlp.Value, depth int) (*structpb.Struct, bool) {
 	return s, true
 }
 
-// formatDouble writes numbers like JSON, and those that JSON has not as protobuf's JSON does.
-func formatDouble(d float64) string {
-	switch {
-	case math.IsNaN(d):
-		return "NaN"
-	case math.IsInf(d, 1):
-		return "Infinity"
-	case math.IsInf(d, -1):
-		return "-Infinity"
-	}
-	return strconv.FormatFloat(d, 'g', -1, 64)
-}
-
-// plain is v as the text of a label or of a textPayload.
+// plain is v as the text of a label or of a textPayload: strings as they are, all else like JSON, nothing for nothing.
 func plain(v otlp.Value) string {
 	switch v.Kind() {
+	case otlp.Empty:
+		return ""
 	case otlp.String:
 		return text(v.Str())
-	case otlp.Double:
-		return formatDouble(v.Double())
-	case otlp.Array, otlp.Map:
-		return string(appendJSON(nil, v))
 	}
-	return v.String()
-}
-
-// appendJSON appends v as JSON, with everything that is in it: integers in full, repeated keys repeated, bytes in base64.
-func appendJSON(dst []byte, v otlp.Value) []byte {
-	switch v.Kind() {
-	case otlp.Bool, otlp.Int:
-		return append(dst, v.String()...)
-	case otlp.Double:
-		if d := v.Double(); !math.IsNaN(d) && !math.IsInf(d, 0) {
-			return append(dst, formatDouble(d)...)
-		}
-		return appendQuoted(dst, plain(v))
-	case otlp.String, otlp.Bytes:
-		return appendQuoted(dst, plain(v))
-	case otlp.Array:
-		dst = append(dst, '[')
-		for e := range v.Elements() {
-			dst = append(appendJSON(dst, e), ',')
-		}
-		return closed(dst, '[', ']')
-	case otlp.Map:
-		dst = append(dst, '{')
-		for k, e := range v.Entries() {
-			dst = append(appendJSON(append(appendQuoted(dst, text(k)), ':'), e), ',')
-		}
-		return closed(dst, '{', '}')
-	}
-	return append(dst, "null"...)
-}
-
-// closed ends a JSON array or object, each of whose elements is followed by a comma.
-func closed(dst []byte, opening, closing byte) []byte {
-	if last := len(dst) - 1; dst[last] == ',' {
-		dst[last] = closing
-		return dst
-	}
-	return append(dst, closing)
-}
-
-func appendQuoted(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', c)
-		case c == '\n':
-			dst = append(dst, '\\', 'n')
-		case c < 0x20:
-			dst = append(dst, '\\', 'u', '0', '0', '0'+c>>4, "0123456789abcdef"[c&15])
-		default:
-			dst = append(dst, c)
-		}
-	}
-	return append(dst, '"')
+	return strings.Trim(string(v.AppendJSON(nil)), `"`) // bytes and "NaN" are quoted there
 }
 
 // parseObject reads text that is one JSON object, spaces around it aside. False means that it is not, that a Struct could
