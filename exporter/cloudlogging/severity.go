@@ -40,8 +40,9 @@ var severities = map[string]ltype.LogSeverity{
 	"warn":   ltype.LogSeverity_WARNING, "warning": ltype.LogSeverity_WARNING,
 	"error": ltype.LogSeverity_ERROR, "err": ltype.LogSeverity_ERROR, "severe": ltype.LogSeverity_ERROR,
 	"critical": ltype.LogSeverity_CRITICAL, "crit": ltype.LogSeverity_CRITICAL, "fatal": ltype.LogSeverity_CRITICAL,
-	"alert":     ltype.LogSeverity_ALERT,
-	"emergency": ltype.LogSeverity_EMERGENCY, "emerg": ltype.LogSeverity_EMERGENCY, "panic": ltype.LogSeverity_EMERGENCY,
+	"info3": ltype.LogSeverity_NOTICE, "info4": ltype.LogSeverity_NOTICE,
+	"alert": ltype.LogSeverity_ALERT, "fatal3": ltype.LogSeverity_ALERT,
+	"fatal4": ltype.LogSeverity_EMERGENCY, "emergency": ltype.LogSeverity_EMERGENCY, "emerg": ltype.LogSeverity_EMERGENCY, "panic": ltype.LogSeverity_EMERGENCY,
 }
 
 // severity returns the record's severity, by its number, else by its text, and the text where it says something of its own.
@@ -51,7 +52,10 @@ func severity(rec otlp.Record) (ltype.LogSeverity, string) {
 	if name == "" {
 		return severity, ""
 	}
-	named, known := severities[strings.ToLower(strings.TrimRight(name, "1234"))] // OTLP's own short names are INFO, INFO2 ...
+	named, known := severities[strings.ToLower(name)]
+	if !known { // OTLP's own short names are INFO, INFO2 ...
+		named, known = severities[strings.ToLower(strings.TrimRight(name, "1234"))]
+	}
 	if severity == ltype.LogSeverity_DEFAULT {
 		severity = named
 	}
