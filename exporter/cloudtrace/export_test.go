@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -136,6 +137,41 @@ func TestLostAnswersAreRepeatedAlike(t *testing.T) {
 	holds(t, fake, slices.Collect(numbers(1, 40))...)
 	if got := fake.Stats().Repeats; got != 120 {
 		t.Errorf("%d repeats, want 120", got)
+	}
+}
+
+// A batch may come again in other company, from another worker: nothing of it may be otherwise then.
+func TestTheSameInAnyCompany(t *testing.T) {
+	fake, e := start(t, googletest.Config{})
+	rnd := rand.New(rand.NewPCG(3, 3))
+	var all []ptrace.Traces
+	for i := range 20 {
+		td, n := randomTraces(rnd), 0
+		for _, rs := range td.ResourceSpans().All() {
+			for _, ss := range rs.ScopeSpans().All() {
+				for _, s := range ss.Spans().All() {
+					s.SetSpanID(pcommon.SpanID{0: 0xbb, 6: byte(i), 7: byte(n)})
+					n++
+				}
+			}
+		}
+		all = append(all, td)
+	}
+	td, ss, _ := scoped()
+	atLimits(ss, 1)
+	all = append(all, td)
+	if err := export(t, e, batch(t, all...)); err != nil {
+		t.Fatal(err)
+	}
+	_, another := start(t, googletest.Config{}, func(c *Config) { c.Dial.Endpoint = fake.Addr() })
+	slices.Reverse(all)
+	for _, td := range all {
+		if err := export(t, another, batch(t, td)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c := fake.Conflicts(); len(c) > 0 || fake.Stats().Repeats != len(fake.Spans()) {
+		t.Errorf("%d conflicts, %d of %d repeated: %+v", len(c), fake.Stats().Repeats, len(fake.Spans()), c[:min(1, len(c))])
 	}
 }
 

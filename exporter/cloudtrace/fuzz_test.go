@@ -3,6 +3,7 @@ package cloudtrace
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -41,7 +42,7 @@ func FuzzExport(f *testing.F) {
 func TestRandomPayloads(t *testing.T) {
 	check := newChecker(t)
 	rnd := rand.New(rand.NewPCG(1, 2))
-	for range 200 {
+	for range 60 {
 		check(t, marshal(t, randomTraces(rnd)))
 	}
 }
@@ -196,9 +197,9 @@ func randomAttributes(rnd *rand.Rand, m pcommon.Map) {
 		m.PutEmptySlice(randomText(rnd)).AppendEmpty().SetStr(randomText(rnd))
 		m.PutStr(sources[rnd.IntN(len(sources))].key, randomText(rnd))
 	}
-	if rnd.IntN(10) == 0 {
+	if rnd.IntN(20) == 0 {
 		for i := range rnd.IntN(2000) {
-			m.PutInt(strings.Repeat("k", i), int64(i))
+			m.PutInt(fmt.Sprint("n", i), int64(i))
 		}
 	}
 }

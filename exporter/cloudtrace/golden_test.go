@@ -207,6 +207,9 @@ func atLimits(ss ptrace.ScopeSpans, over int) {
 	for i := range maxAttributes - 2 + over { // agent and trace state
 		a.PutInt(fmt.Sprintf("k%04d", i), int64(i))
 	}
+	if over > 0 {
+		a.PutStr(traceState, "not this one")
+	}
 	ss.Spans().At(2).TraceState().FromRaw("ot=th:0")
 	s = addSpan(ss, 4)
 	for i := range maxEvents + over {

@@ -1,5 +1,7 @@
 package cloudtrace
 
+//lint:file-ignore SA1019 The exporter type is for this deprecated package; see the package comment.
+
 import (
 	"context"
 	"errors"
