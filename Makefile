@@ -1,6 +1,6 @@
 # make test   everything that must hold; needs Go alone (what needs Node, Chromium or Java is skipped with a line that says so)
 # make torture  the same under kills, stops and a failing Pub/Sub, for ROUNDS rounds, JOBS at a time, with WORKERS workers that
-#             decide as one; TORTURE has further flags, such as --emulator or --seed 7
+#             decide as one; TORTURE has further flags, such as --emulator, --seed 7 or --sink telemetry,cloudlogging
 # make bench  load → ingest → broker → worker → sink as processes: CPU per span, memory, spans per second, completeness
 # make fuzz   each fuzz target for FUZZTIME
 # make lint   gofmt, go vet, staticcheck

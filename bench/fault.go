@@ -40,7 +40,7 @@ func whenFew(r *round) bool { return len(r.workers()) < max(2, r.opts.workers) }
 //
 // The faults of Pub/Sub strike whatever comes: payloads, and the fleet's log and facts. A publish that takes 3 s is
 // sent again by who writes the log, one that takes 5 s costs it the lead.
-var faults = []fault{
+var faults = append([]fault{
 	{"kill ingest", 3, anywhere, kills(the("ingest"))},
 	{"kill worker", 4, deadly, kills((*round).workers)},
 	{"kill sequencer", 2, deadly, kills((*round).sequencer)},
@@ -66,7 +66,7 @@ var faults = []fault{
 	{"delivered twice", 2, withoutControl, injects(broker.Fault{Method: "Deliver", Count: 10, Duplicate: true})},
 	{"streams dropped", 2, withoutControl, dropStreams},
 	{"streams dropped and refused", 1, withoutControl, refuseStreams},
-}
+}, googleFaults...)
 
 // misbehave strikes with one fault after the other until ctx is done; a fault that has begun is ended in its own time,
 // since what it stopped must go on.
@@ -77,7 +77,7 @@ func (r *round) misbehave(ctx, until context.Context, actor int) error {
 		if until.Err() != nil {
 			return nil
 		}
-		f := r.pick(rnd, openings[actor], turn)
+		f := r.pick(rnd, r.openings()[actor], turn)
 		r.note("%s", f.name)
 		if err := f.strike(ctx, r, rnd); err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)
@@ -88,10 +88,6 @@ func (r *round) misbehave(ctx, until context.Context, actor int) error {
 		r.mu.Unlock()
 	}
 }
-
-// openings is what each actor begins with: without a redelivery, a retry, a change of the sequencer and of the members a round
-// proves nothing.
-var openings = [...][]string{{"kill sequencer"}, {"kill ingest"}, {"add worker", "remove worker"}}
 
 // pick takes the fault of the opening, then chance decides.
 func (r *round) pick(rnd *rand.Rand, opening []string, turn int) fault {
@@ -264,11 +260,14 @@ func injects(f broker.Fault) func(context.Context, *round, *rand.Rand) error {
 }
 
 // heal takes back the faults that have struck nobody yet.
-func (r *round) heal(ctx context.Context) error {
-	if r.opts.emulator {
-		return nil
+func (r *round) heal(ctx context.Context) (err error) {
+	if r.opts.sinks.google() {
+		err = r.tellGoogle(ctx, "heal", nil)
 	}
-	return post(ctx, "http://"+r.t.control+"/heal", nil, nil)
+	if r.opts.emulator {
+		return err
+	}
+	return errors.Join(err, post(ctx, "http://"+r.t.control+"/heal", nil, nil))
 }
 
 func dropStreams(ctx context.Context, r *round, _ *rand.Rand) error {

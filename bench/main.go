@@ -3,7 +3,7 @@
 //	bench run      load → ingest → broker → worker → sink as separate processes, with a table of costs and the proof
 //	bench cost     the same for several numbers of workers: what each costs, and how long a trace takes
 //	bench load     the load alone, against any OTLP receiver on this machine
-//	bench sink     the OTLP receiver that counts
+//	bench sink     the receiver that counts, of OTLP and of Google's APIs
 //	bench broker   the embedded Pub/Sub broker
 //	bench outage   the backend away for a minute under load, with memory for a fraction of it
 //	bench torture  rounds of run in which processes are killed and stopped and Pub/Sub fails, with one tally

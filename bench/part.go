@@ -58,6 +58,9 @@ func (t *target) brokerPart() *part {
 // sinkPart keeps what it receives beyond its death if asked.
 func (t *target) sinkPart(journal bool) *part {
 	args := []string{"sink", "--http", t.sink, "--grpc", t.sinkRPC}
+	if t.sinks.google() {
+		args = append(args, "--google", t.google)
+	}
 	if journal {
 		args = append(args, "--journal", filepath.Join(t.dir, "journal"))
 	}

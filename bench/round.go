@@ -74,7 +74,7 @@ func newRound(o tortureOptions, dir string, p plan, w windowing) (*round, error)
 
 // window is that of a torture: of a message whose stream was cut the trace is decided only after it has come back.
 func (o tortureOptions) window(p plan) windowing {
-	w := windowing{settle: 15 * time.Second, idle: 20 * time.Second, hold: "512MiB", rpc: p.grpc, logs: "all"}
+	w := windowing{settle: 15 * time.Second, idle: 20 * time.Second, hold: "512MiB", rpc: p.grpc, logs: "all", sinks: o.sinks}
 	if p.pressure {
 		w.hold = fmt.Sprintf("%dMiB", max(4, 24/o.workers))
 	}
@@ -128,7 +128,7 @@ func (r *round) strike(ctx context.Context) error {
 	g.Go(func() error { return r.send(gctx) })
 	until := time.AfterFunc(r.opts.length+20*time.Second, enough)
 	defer until.Stop()
-	for actor := range openings {
+	for actor := range r.openings() {
 		g.Go(func() error { return r.misbehave(gctx, striking, actor) })
 	}
 	if r.plan.outage {

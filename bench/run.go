@@ -65,6 +65,7 @@ func runFlags(f *flag.FlagSet) *options {
 	f.StringVar(&o.window.hold, "hold", "4GiB", "the worker's hold.max_bytes")
 	f.StringVar(&o.window.logs, "logs-keep", "all", "the worker's logs.keep: all or with_trace")
 	f.BoolVar(&o.window.rpc, "export-grpc", false, "the worker exports by OTLP/gRPC")
+	f.Var(&o.window.sinks, "sink", "`types` of the worker's exporters: otlp, telemetry, cloudtrace, cloudlogging, with commas between; fakes are at their other end, and what none is for goes by otlp")
 	f.DurationVar(&o.drain, "drain", 3*time.Minute, "how long to wait for the last span")
 	f.BoolVar(&o.keepDir, "keep", false, "keep the directory with binaries and logs, and print it")
 	return o

@@ -73,6 +73,7 @@ func serveSink(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("bench sink", flag.ContinueOnError)
 	httpAddr := f.String("http", "127.0.0.1:4418", "`address` for OTLP/HTTP, GET /report and POST /proof")
 	grpcAddr := f.String("grpc", "127.0.0.1:4417", "`address` for OTLP/gRPC")
+	google := f.String("google", "", "`address` for fakes of Google's APIs for traces and logs, faults for which are taken at POST /google/fault; none by default")
 	journal := f.String("journal", "", "`file` that keeps what was received over the death of the process")
 	if err := parse(f, args); err != nil {
 		return err
@@ -82,6 +83,12 @@ func serveSink(ctx context.Context, args []string) error {
 		if err := s.OpenJournal(*journal); err != nil {
 			return err
 		}
+	}
+	if *google != "" {
+		if err := s.ServeGoogle(*google); err != nil {
+			return err
+		}
+		defer s.Google.Close()
 	}
 	lh, err := net.Listen("tcp", *httpAddr)
 	if err != nil {

@@ -23,8 +23,10 @@ type target struct {
 	ingest  string
 	sink    string
 	sinkRPC string
+	google  string
 
 	env   []string // of the processes, set by configure
+	sinks sinks    // the worker's exporters
 	alone bool     // fleet: off
 	pin   string   // path of taskset: each worker gets one core; "" = as the system does it
 }
@@ -34,7 +36,8 @@ type windowing struct {
 	settle, idle time.Duration
 	delay, death time.Duration // start_delay, fleet_timing.death; 0 = the default
 	hold         string        // bytes held un-acked, with a unit
-	rpc          bool          // the worker exports by gRPC
+	rpc          bool          // the worker exports by gRPC, where it does by OTLP
+	sinks        sinks         // the worker's exporters
 	logs         string        // logs.keep
 	alone        bool          // fleet: off
 	pin          string        // see target
@@ -118,7 +121,7 @@ func (p *part) ask(ctx context.Context) (s stats, err error) {
 
 func newTarget(dir string) (*target, error) {
 	t := &target{dir: dir}
-	for _, addr := range []*string{&t.control, &t.broker, &t.ingest, &t.sink, &t.sinkRPC} {
+	for _, addr := range []*string{&t.control, &t.broker, &t.ingest, &t.sink, &t.sinkRPC, &t.google} {
 		l, err := listenLow()
 		if err != nil {
 			return nil, err
@@ -166,10 +169,7 @@ func (t *target) configure(w windowing) error {
 	if err != nil {
 		return err
 	}
-	endpoint := "http://" + t.sink
-	if w.rpc {
-		endpoint = "grpc://" + t.sinkRPC
-	}
+	t.sinks = w.sinks
 	config := filepath.Join(t.dir, "tailweir.yaml")
 	delay := ""
 	if w.delay > 0 {
@@ -182,8 +182,8 @@ func (t *target) configure(w windowing) error {
 	case w.death > 0:
 		fleet += fmt.Sprintf("fleet_timing: {death: %v}\n", w.death)
 	}
-	text := fmt.Sprintf("%swindow: {settle: %v, idle: %v, max_age: %v%s}\nhold: {max_bytes: %s}\nlogs: {keep: %s}\nexporters:\n  - {type: otlp, endpoint: %q}\n",
-		fleet, w.settle, w.idle, max(time.Minute, 2*w.idle), delay, w.hold, w.logs, endpoint)
+	text := fmt.Sprintf("%swindow: {settle: %v, idle: %v, max_age: %v%s}\nhold: {max_bytes: %s}\nlogs: {keep: %s}\n%s",
+		fleet, w.settle, w.idle, max(time.Minute, 2*w.idle), delay, w.hold, w.logs, t.exporters(w.rpc))
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		return err
 	}

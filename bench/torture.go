@@ -22,6 +22,7 @@ type tortureOptions struct {
 	seed            uint64
 	length          time.Duration // of the load of a round
 	emulator        bool
+	sinks           sinks
 	keepDir         bool
 }
 
@@ -38,6 +39,7 @@ func torture(ctx context.Context, args []string) error {
 	f.Uint64Var(&o.seed, "seed", 1, "of the faults and the load")
 	f.DurationVar(&o.length, "length", 20*time.Second, "of the load of a round, at least 5s")
 	f.BoolVar(&o.emulator, "emulator", false, "Google's Pub/Sub emulator instead of the embedded broker")
+	f.Var(&o.sinks, "sink", "`types` of the worker's exporters, as of bench run; those of Google's have faults of their own")
 	f.BoolVar(&o.keepDir, "keep", false, "keep the directory with binaries, logs and journals, and print it")
 	if err := parse(f, args); err != nil {
 		return err
@@ -86,6 +88,7 @@ func torture(ctx context.Context, args []string) error {
 // play runs one round and adds it up.
 func (t *tally) play(ctx context.Context, o tortureOptions, dir string, n int) error {
 	p := newPlan(o.seed, n)
+	p.logs = p.logs || o.sinks.logs == "cloudlogging"
 	r, err := newRound(o, dir, p, o.window(p))
 	if err != nil {
 		return err

@@ -132,6 +132,42 @@ func find(s Sent, n uint32, want Verdict) Identity {
 	}
 }
 
+// A record is one entry, under one id that no other has, with one content.
+func TestEntries(t *testing.T) {
+	id := find(sent(), 100, Keep)
+	trace := id.TraceID()
+	var with []int // spans that have a record
+	for i := range id.Spans {
+		if HasRecord(id.High(), i) {
+			with = append(with, i)
+		}
+	}
+	s := new(Seen)
+	for _, tt := range []struct {
+		name        string
+		record      int
+		id, content string
+		altered     int // afterwards
+	}{
+		{"first", 0, "a", "x", 0},
+		{"again", 0, "a", "x", 0},
+		{"another", 1, "b", "x", 0},
+		{"other content", 0, "a", "y", 1},
+		{"that again", 0, "a", "y", 1},
+		{"other id", 1, "c", "x", 2},
+		{"id of another", 1, "a", "x", 3},
+	} {
+		s.AddEntry(trace[:], wireSpan(id, with[tt.record]), []byte(tt.id), []byte(tt.content), true)
+		if got := s.Counts(); got.Altered != tt.altered || got.Invented != 0 {
+			t.Errorf("%s: %+v, want %d altered", tt.name, got, tt.altered)
+		}
+	}
+	s.AddEntry(trace[:], make([]byte, 8), []byte("d"), nil, true)
+	if got := s.Counts(); got.Records != 2 || got.Invented != 1 {
+		t.Errorf("%+v, want 2 records and 1 invented", got)
+	}
+}
+
 func TestProve(t *testing.T) {
 	s := sent()
 	keep, drop := find(s, 100, Keep), find(s, 100, Drop)

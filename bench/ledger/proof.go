@@ -37,7 +37,7 @@ type Proof struct {
 	Contradicted int `json:"contradicted"`
 
 	Invented int `json:"invented"` // items with ids that the load did not make
-	Altered  int `json:"altered"`  // spans that arrived again with other bytes
+	Altered  int `json:"altered"`  // spans and log entries that arrived again with other bytes, or another id; see Counts
 	// Uncounted are traces with a span whose threshold in the tracestate is not that with which the trace was kept, or that
 	// has none, as from samplers that write none. Those in error or slow are kept with certainty, which has none.
 	Uncounted int `json:"uncounted"`
@@ -80,7 +80,7 @@ func (p Proof) String() string {
 		n    int
 		what string
 	}{
-		{p.Contradicted, "traces contradicted by their log records"}, {p.Altered, "spans altered"}, {p.Uncounted, "traces without their threshold"}, {p.KeptRecords, "kept log records"}, {p.LostRecords, "lost log records"}, {p.DuplicateRecords, "duplicate log records"},
+		{p.Contradicted, "traces contradicted by their log records"}, {p.Altered, "spans or entries altered"}, {p.Uncounted, "traces without their threshold"}, {p.KeptRecords, "kept log records"}, {p.LostRecords, "lost log records"}, {p.DuplicateRecords, "duplicate log records"},
 		{p.Excluded, "traces not acknowledged"}, {p.Late, "traces late"}, {p.Borderline, "traces borderline"},
 	} {
 		if extra.n != 0 {

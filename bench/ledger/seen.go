@@ -10,7 +10,7 @@ import (
 
 // Seen records which spans and log records arrived. A trace takes 16 bytes, and
 // one that arrived takes 8 more, 8 for each span, and a bit for each span and for each record
-// (usually 180 bytes in all). It is safe for concurrent use.
+// (usually 180 bytes in all); a log entry with an id takes about 100. It is safe for concurrent use.
 type Seen struct {
 	mu     sync.Mutex
 	run    uint16   // of the first id that arrived
@@ -18,7 +18,19 @@ type Seen struct {
 	at     []entry  // by trace number
 	rows   []uint64 // per trace: high word, bitmap of spans, bitmap of log records, hash of each span
 	counts Counts
+
+	entries map[place]written // log entries, where they have ids of their own
+	owners  map[uint64]place  // by the hash of an entry's id
 }
+
+// place is that of a span in its trace, and of its log record.
+type place struct {
+	high  uint64
+	index int
+}
+
+// written is a log entry, by hashes.
+type written struct{ id, content uint64 }
 
 // entry is one trace.
 type entry struct {
@@ -43,7 +55,7 @@ type Counts struct {
 	DuplicateSpans   int `json:"duplicate_spans"`   // a span that was here before
 	Records          int `json:"records"`           // log records, without duplicates
 	DuplicateRecords int `json:"duplicate_records"` // a record that was here before
-	Altered          int `json:"altered"`           // spans that came again with other bytes
+	Altered          int `json:"altered"`           // spans that came again with other bytes; log entries also with another id, or another's
 	Invented         int `json:"invented"`          // items with ids that no load made, or of another run
 	Complete         int `json:"complete"`          // traces with every span
 	Split            int `json:"split"`             // traces with some of their spans
@@ -59,6 +71,30 @@ func (s *Seen) AddSpan(trace, span, item, state []byte) {
 // kept, or dropped, or nothing (nil).
 func (s *Seen) AddRecord(trace, span []byte, kept *bool) {
 	s.add(trace, span, 0, true, func(e *entry) { e.hear(kept) })
+}
+
+// AddEntry is AddRecord for a backend where log entries have ids: a record is one entry, under one id, however often it comes. item
+// is its whole content.
+func (s *Seen) AddEntry(trace, span, id, item []byte, kept bool) {
+	now := written{xxhash.Sum64(id), xxhash.Sum64(item)}
+	s.add(trace, span, 0, true, func(e *entry) {
+		e.hear(&kept)
+		high := binary.BigEndian.Uint64(trace)
+		index, _ := ParseSpanID(high, span)
+		s.writeLocked(place{high, index}, now)
+	})
+}
+
+func (s *Seen) writeLocked(at place, now written) {
+	if s.entries == nil {
+		s.entries, s.owners = map[place]written{}, map[uint64]place{}
+	}
+	was, again := s.entries[at]
+	owner, taken := s.owners[now.id]
+	if again && was != now || taken && owner != at {
+		s.counts.Altered++
+	}
+	s.entries[at], s.owners[now.id] = now, at
 }
 
 func (s *Seen) add(trace, span []byte, hash uint64, record bool, note func(*entry)) {

@@ -1,5 +1,5 @@
-// Package sink is the end of the line in a load test: an OTLP receiver that
-// keeps, of all it is sent, which spans and log records there were.
+// Package sink is the end of the line in a load test: an OTLP receiver, and fakes of Google's APIs, that
+// keep, of all they are sent, which spans and log records there were.
 package sink
 
 import (
@@ -18,6 +18,7 @@ import (
 
 	"tailweir/bench/ledger"
 	"tailweir/bench/rawcodec"
+	"tailweir/exporter/googletest"
 )
 
 // maxBody bounds a request, compressed and not.
@@ -26,9 +27,10 @@ const maxBody = 256 << 20
 // Sink receives. The zero value is ready and safe for concurrent use.
 type Sink struct {
 	Seen    ledger.Seen
-	Journal *Journal  // where requests are kept before they are confirmed; nil: in memory alone
-	bodies  sync.Pool // *bytes.Buffer
-	inflate sync.Pool // *gzip.Reader
+	Journal *Journal           // where requests are kept before they are confirmed; nil: in memory alone
+	Google  *googletest.Server // set by ServeGoogle
+	bodies  sync.Pool          // *bytes.Buffer
+	inflate sync.Pool          // *gzip.Reader
 }
 
 // Question is what POST /proof asks.
@@ -38,32 +40,39 @@ type Question struct {
 }
 
 // Handler serves POST /v1/traces, POST /v1/logs, GET /report (ledger.Counts) and
-// POST /proof (Question → ledger.Proof).
+// POST /proof (Question → ledger.Proof); with Google's APIs also POST /google/fault (googletest.Fault), /google/quota (Quota) and
+// /google/heal, and GET /google/stats (googletest.Stats).
 func (s *Sink) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/traces", func(w http.ResponseWriter, r *http.Request) { s.receive(w, r, kindTraces) })
 	mux.HandleFunc("POST /v1/logs", func(w http.ResponseWriter, r *http.Request) { s.receive(w, r, kindLogs) })
 	mux.HandleFunc("GET /report", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Seen.Counts()) })
 	mux.HandleFunc("POST /proof", s.prove)
+	if s.Google != nil {
+		s.control(mux)
+	}
 	return mux
 }
 
 // add notes what is in a request, and confirms it only when it will survive the death of this process.
 func (s *Sink) add(kind byte, request []byte) error {
-	fields, note := spanFields, func(trace, span, item []byte) {
-		plain, state := stateless(item)
-		s.Seen.AddSpan(trace, span, plain, state)
-	}
-	if kind == kindLogs {
-		fields = recordFields
-		note = func(trace, span, item []byte) { s.Seen.AddRecord(trace, span, kept(item)) }
-	}
 	if s.Journal != nil {
 		if err := s.Journal.append(kind, request); err != nil {
 			return err
 		}
 	}
-	return scan(request, fields, note)
+	switch kind {
+	case kindSpans:
+		return each(request, spansField, s.noteSpan)
+	case kindEntries:
+		return each(request, entriesField, s.noteEntry)
+	case kindLogs:
+		return scan(request, recordFields, func(trace, span, item []byte) { s.Seen.AddRecord(trace, span, kept(item)) })
+	}
+	return scan(request, spanFields, func(trace, span, item []byte) {
+		plain, state := stateless(item)
+		s.Seen.AddSpan(trace, span, plain, state)
+	})
 }
 
 func (s *Sink) receive(w http.ResponseWriter, r *http.Request, kind byte) {

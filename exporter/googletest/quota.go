@@ -8,8 +8,8 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Quota is what a service takes: a bucket that is refilled evenly. A request passes while anything is in it, and what costs more
-// than there is leaves a debt, so that no request is too large for ever. The zero Quota is none.
+// Quota is what a service takes: a bucket that is refilled evenly. A request passes when what it costs is in it; one that costs more
+// than the bucket holds passes when it is full and leaves a debt, so that none is too large for ever. The zero Quota is none.
 type Quota struct {
 	PerSecond float64
 	Burst     float64       // what the bucket holds, and has at first; 0 = one second's worth
@@ -32,7 +32,7 @@ func newBucket(q Quota, now time.Time) *bucket {
 	return &bucket{quota: q, level: q.Burst, at: now}
 }
 
-// take answers RESOURCE_EXHAUSTED when the bucket is empty.
+// take answers RESOURCE_EXHAUSTED when there is too little in the bucket.
 func (b *bucket) take(c *Call, now time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -41,14 +41,14 @@ func (b *bucket) take(c *Call, now time.Time) error {
 	}
 	b.level = min(b.quota.Burst, b.level+now.Sub(b.at).Seconds()*b.quota.PerSecond)
 	b.at = now
-	if b.level <= 0 {
+	cost := 1.0
+	if b.quota.Items {
+		cost = float64(c.Items)
+	}
+	if b.level < min(cost, b.quota.Burst) {
 		return failure(codes.ResourceExhausted, fmt.Sprintf(
 			"Quota exceeded for quota metric 'Write requests' and limit 'Write requests per minute' of service '%s.googleapis.com'", c.API), b.quota.RetryInfo)
 	}
-	if b.quota.Items {
-		b.level -= float64(c.Items)
-	} else {
-		b.level--
-	}
+	b.level -= cost
 	return nil
 }

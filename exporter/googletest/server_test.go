@@ -148,6 +148,8 @@ func TestQuota(t *testing.T) {
 	if retryAfter(err) != 0 {
 		t.Errorf("retry info %v", retryAfter(err))
 	}
+	pass(99 * time.Millisecond)
+	wantCode(t, "too early", f.writeEntries(t, numbered(1)), codes.ResourceExhausted)
 	pass(time.Millisecond)
 	wantCode(t, "debt paid", f.writeEntries(t, numbered(1)), codes.OK)
 	f.SetQuota(CloudTrace, Quota{})

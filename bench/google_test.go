@@ -1,0 +1,68 @@
+package main
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestSinks(t *testing.T) {
+	const both = "traces, logs"
+	at := func(name, signals string) string {
+		if name == "otlp" {
+			return "  - {type: otlp, endpoint: \"http://h:1\", signals: [" + signals + "]}\n"
+		}
+		return "  - {type: " + name + ", endpoint: \"h:3\", insecure: true, project: bench, signals: [" + signals + "]}\n"
+	}
+	for _, tt := range []struct {
+		list, again string // again: as String says it
+		want        string
+	}{
+		{"otlp", "otlp", at("otlp", both)},
+		{"telemetry", "telemetry", at("telemetry", both)},
+		{"cloudtrace", "cloudtrace,otlp", at("cloudtrace", "traces") + at("otlp", "logs")},
+		{"cloudlogging", "otlp,cloudlogging", at("otlp", "traces") + at("cloudlogging", "logs")},
+		{"telemetry,cloudlogging", "telemetry,cloudlogging", at("telemetry", "traces") + at("cloudlogging", "logs")},
+		{"cloudlogging,cloudtrace", "cloudtrace,cloudlogging", at("cloudtrace", "traces") + at("cloudlogging", "logs")},
+		{"telemetry,cloudtrace", "cloudtrace,telemetry", at("cloudtrace", "traces") + at("telemetry", "logs")},
+	} {
+		var s sinks
+		if err := s.Set(tt.list); err != nil {
+			t.Fatal(err)
+		}
+		if s.String() != tt.again || s.google() != (tt.list != "otlp") {
+			t.Errorf("%s reads %v, google %v", tt.list, &s, s.google())
+		}
+		target := target{sink: "h:1", sinkRPC: "h:2", google: "h:3", sinks: s}
+		if diff := cmp.Diff("exporters:\n"+tt.want, target.exporters(false)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.list, diff)
+		}
+	}
+	for _, list := range []string{"", "zipkin", "otlp,telemetry", "cloudtrace,cloudtrace", "cloudtrace,cloudlogging,otlp"} {
+		if err := new(sinks).Set(list); err == nil {
+			t.Errorf("%q is accepted", list)
+		}
+	}
+	if got := (&target{sink: "h:1", sinkRPC: "h:2"}).exporters(true); got != "exporters:\n  - {type: otlp, endpoint: \"grpc://h:2\", signals: [traces, logs]}\n" {
+		t.Errorf("without sinks: %s", got)
+	}
+}
+
+// What a round begins with must exist, and must not be spared in it.
+func TestOpeningsExist(t *testing.T) {
+	for _, list := range []string{"otlp", "telemetry", "cloudtrace,cloudlogging"} {
+		r := &round{}
+		if err := r.opts.sinks.Set(list); err != nil {
+			t.Fatal(err)
+		}
+		for _, actor := range r.openings() {
+			for _, name := range actor {
+				i := slices.IndexFunc(faults, func(f fault) bool { return f.name == name })
+				if i < 0 || slices.ContainsFunc(googleFaults, func(f fault) bool { return f.name == name && f.spares(r) }) {
+					t.Errorf("%s: there is no fault %q for it", list, name)
+				}
+			}
+		}
+	}
+}
