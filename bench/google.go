@@ -86,18 +86,25 @@ func withoutGoogle(r *round) bool { return !r.opts.sinks.google() }
 
 func withoutEntries(r *round) bool { return r.opts.sinks.logs != "cloudlogging" }
 
-// openings is what each actor begins with: without a redelivery, a retry, a change of the sequencer and of the members a round
-// proves nothing, and with Google's APIs not without a quota that is used up, an answer that is lost, and entries refused alone.
-func (r *round) openings() [][]string {
-	all := [][]string{{"kill sequencer"}, {"kill ingest"}, {"add worker", "remove worker"}}
-	if r.opts.sinks.google() {
-		all[0] = append(all[0], "quota storm")
-		all[1] = append(all[1], "restart in mid-request")
+// googleOpening is what the actor for Google's APIs begins with: without a quota that is used up, an answer that is lost, and
+// entries that are refused alone a round proves nothing of them.
+func (r *round) googleOpening() []string {
+	if withoutEntries(r) {
+		return []string{"restart in mid-request", "google is done and fails", "quota storm"}
 	}
-	if !withoutEntries(r) {
-		all[1] = append(all[1], "entries refused")
+	return []string{"restart in mid-request", "entries refused", "google is done and fails", "quota storm"}
+}
+
+// misbehaveGoogle begins when the first kept trace goes out, a window after the load began.
+func (r *round) misbehaveGoogle(ctx, until context.Context, a actor) error {
+	for until.Err() == nil {
+		var s googletest.Stats
+		if err := getJSON(until, "http://"+r.t.sink+"/google/stats", &s); err == nil && len(s.Requests) > 0 {
+			break
+		}
+		sleep(until, 200*time.Millisecond)
 	}
-	return all
+	return r.misbehave(ctx, until, a)
 }
 
 // googleFaults strike requests to the fakes. What they answer is what passes: an answer that says that the data is at fault would

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -56,13 +57,33 @@ func TestOpeningsExist(t *testing.T) {
 		if err := r.opts.sinks.Set(list); err != nil {
 			t.Fatal(err)
 		}
-		for _, actor := range r.openings() {
-			for _, name := range actor {
-				i := slices.IndexFunc(faults, func(f fault) bool { return f.name == name })
-				if i < 0 || slices.ContainsFunc(googleFaults, func(f fault) bool { return f.name == name && f.spares(r) }) {
-					t.Errorf("%s: there is no fault %q for it", list, name)
+		all := actors
+		if r.opts.sinks.google() {
+			all = append(all[:len(all):len(all)], actor{opening: r.googleOpening(), faults: googleFaults})
+		}
+		for _, a := range all {
+			for turn, name := range a.opening {
+				if !slices.ContainsFunc(a.faults, func(f fault) bool { return f.name == name }) {
+					t.Errorf("%s: there is no fault %q", list, name)
+				} else if f := r.pick(nil, a, turn); len(all) > len(actors) && slices.Contains(r.googleOpening(), name) && f.spares(r) {
+					t.Errorf("%s: fault %q is not for it", list, name)
 				}
 			}
 		}
+	}
+}
+
+// What chance picks of Google's faults is for the exporters that there are.
+func TestGoogleFaultsFitTheSinks(t *testing.T) {
+	r, rnd := &round{}, rand.New(rand.NewPCG(1, 1))
+	if err := r.opts.sinks.Set("telemetry"); err != nil {
+		t.Fatal(err)
+	}
+	picked := map[string]bool{}
+	for range 1000 {
+		picked[r.pick(rnd, actor{faults: googleFaults}, 0).name] = true
+	}
+	if len(picked) != len(googleFaults)-1 || picked["entries refused"] {
+		t.Errorf("picked %v", picked)
 	}
 }

@@ -126,10 +126,16 @@ func (r *round) strike(ctx context.Context) error {
 	striking, enough := context.WithCancel(ctx)
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.send(gctx) })
-	until := time.AfterFunc(r.opts.length+20*time.Second, enough)
+	length := r.opts.length + 20*time.Second
+	if r.opts.sinks.google() {
+		length += 25 * time.Second
+		a := actor{uint64(len(actors)), r.googleOpening(), googleFaults}
+		g.Go(func() error { return r.misbehaveGoogle(gctx, striking, a) })
+	}
+	until := time.AfterFunc(length, enough)
 	defer until.Stop()
-	for actor := range r.openings() {
-		g.Go(func() error { return r.misbehave(gctx, striking, actor) })
+	for _, a := range actors {
+		g.Go(func() error { return r.misbehave(gctx, striking, a) })
 	}
 	if r.plan.outage {
 		g.Go(func() error { return r.sinkAway(gctx, r.opts.length/2, time.Minute) })

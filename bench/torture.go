@@ -66,7 +66,7 @@ func torture(ctx context.Context, args []string) error {
 	if err := (&target{dir: dir}).build(ctx); err != nil {
 		return err
 	}
-	total := tally{workers: o.workers}
+	total := tally{workers: o.workers, google: o.sinks.google()}
 	var g errgroup.Group // a round that fails does not end the others: they may tell why
 	g.SetLimit(o.jobs)
 	for n := range o.rounds {
@@ -156,6 +156,8 @@ func (p plan) String() string {
 type tally struct {
 	mu                                                        sync.Mutex
 	rounds, workers                                           int
+	google                                                    bool // whose answers get lost, so that things are sent again
+	repeats                                                   int  // spans and records that were
 	acked, kept, lost, split, invented, duplicates            int
 	redelivered, retries, poisons                             int
 	unexpected, contradicted, altered, uncounted, lostRecords int
@@ -172,6 +174,7 @@ func (t *tally) add(r *round) {
 	t.split += p.Split
 	t.invented += p.Invented
 	t.duplicates += p.DuplicateSpans
+	t.repeats += p.DuplicateSpans + p.DuplicateRecords
 	t.redelivered += r.redelivered()
 	t.retries += r.load.Retries
 	t.unexpected += p.Unexpected
@@ -212,6 +215,8 @@ func (t *tally) verdict() error {
 		return errIncomplete
 	case t.redelivered == 0 || t.retries == 0:
 		return fmt.Errorf("%d redeliveries and %d retries: without any the run proves nothing", t.redelivered, t.retries)
+	case t.google && t.repeats == 0:
+		return errors.New("nothing was sent to Google again: without a lost answer the run proves nothing")
 	}
 	return nil
 }
