@@ -65,6 +65,8 @@ type Stats struct {
 	Window Window `json:"window"`
 	Held   Held   `json:"held"`
 	Fleet  Fleet  `json:"fleet"`
+	// Exporters are those over the network.
+	Exporters []Exporter `json:"exporters"`
 	// Exporting is the number of traces decided to be kept whose export is not confirmed yet.
 	Exporting int64 `json:"exporting"`
 	UptimeMS  int64 `json:"uptime_ms"`

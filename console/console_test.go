@@ -59,7 +59,8 @@ func TestRoutes(t *testing.T) {
 			`"errors":{"kept":{"spans":300,"traces":30,"logs":60},"dropped":{"spans":0,"traces":0,"logs":0}},` +
 			`"rest":{"kept":{"spans":1000,"traces":100,"logs":200},"dropped":{"spans":20,"traces":2,"logs":4}}},` +
 			`"window":{"traces":60,"bytes":1048576,"max_traces":100,"max_bytes":8388608,"watermark_lag_ms":740},` +
-			`"held":{"messages":12,"bytes":3145728,"max_bytes":67108864,"redelivered":7},"fleet":{"mode":"off"},"exporting":2,"uptime_ms":61000,"ready":true}`},
+			`"held":{"messages":12,"bytes":3145728,"max_bytes":67108864,"redelivered":7},"fleet":{"mode":"off"},` +
+			`"exporters":[{"name":"otlp","failing":"","attempts":8,"failed":0,"running":1,"limit":8,"most":8,"round_trip_ms":41,"refused":0,"shortened":0,"pending":0,"max_pending":0,"lost":0}],"exporting":2,"uptime_ms":61000,"ready":true}`},
 		{"GET", "/api/traces", 200, "application/json", `{"traces":[` +
 			`{"trace_id":"` + hostileID + `","root":"\u003cscript\u003ealert(1)\u003c/script\u003e","service":"\"\u003e\u003cimg src=x\u003e","spans":1,"duration_ms":1.235,"error":false,"policy":"rest","reason":"idle"},` +
 			`{"trace_id":"` + checkoutID + `","root":"GET /checkout","service":"shop","spans":3,"duration_ms":250,"error":true,"policy":"errors","reason":"settled"}]}`},
@@ -151,6 +152,32 @@ func TestOverview(t *testing.T) {
 	source.stats.Dropped.Spans -= 3
 	if page := ask(t, c, "GET", "/", "localhost").Body.String(); !strings.Contains(page, "3 spans, 0 traces, 0 log records unaccounted for") {
 		t.Error("page does not tell that the counters do not add up")
+	}
+}
+
+func TestExporters(t *testing.T) {
+	source := example(t)
+	for name, tt := range map[string]struct {
+		e    console.Exporter
+		want []string
+	}{
+		"works":    {console.Exporter{Name: "telemetry", Attempts: 1200, Failed: 3, Running: 1, Limit: 32, Most: 32, RoundTripMS: 41}, []string{">telemetry<", `pill ok">works<`, ">1,200<", ">1 of 32<", "41.0 ms<"}},
+		"fails":    {console.Exporter{Name: "cloudlogging", Failing: "logging: NOT_FOUND: <b>", Attempts: 9, Failed: 9, Limit: 8, Most: 8, Refused: 5}, []string{`pill bad">logging: NOT_FOUND: &lt;b&gt;<`, `n bad">5<`}},
+		"slowed":   {console.Exporter{Name: "otlp", Attempts: 9, Limit: 2, Most: 8}, []string{"slowed to the backend&#39;s pace", ">0 of 2<"}},
+		"idle":     {console.Exporter{Name: "otlp", Limit: 8, Most: 8}, []string{"nothing sent yet"}},
+		"optional": {console.Exporter{Name: "otlp", Attempts: 1, Limit: 8, Most: 8, Pending: 3 << 20, MaxPending: 64 << 20, Lost: 17}, []string{"3.0 MiB of 64.0 MiB", `n bad">17<`}},
+	} {
+		source.stats.Exporters = []console.Exporter{tt.e}
+		page := ask(t, console.New(source, console.Config{}), "GET", "/", "localhost").Body.String()
+		for _, want := range tt.want {
+			if !strings.Contains(page, want) {
+				t.Errorf("%s: page lacks %q", name, want)
+			}
+		}
+	}
+	source.stats.Exporters = nil
+	if strings.Contains(ask(t, console.New(source, console.Config{}), "GET", "/", "localhost").Body.String(), `id="exporters"`) {
+		t.Error("exporters are shown where there are none")
 	}
 }
 

@@ -34,6 +34,7 @@ type overviewPage struct {
 	Open         string // how far the sum is off; "" when it adds up
 	Policies     []policyLine
 	Fleet        fleetView
+	Exporters    []exporterLine
 	Follows      bool // another worker decides
 	Pending      []pendingLine
 	MorePending  string
@@ -111,6 +112,7 @@ func (c *Console) overview(w http.ResponseWriter, _ *http.Request) {
 		Policies:  policyLines(s.ByPolicy),
 		Fleet:     fleetOf(s, c.fleetRates.now()),
 		Follows:   s.Fleet.follows(),
+		Exporters: exporterLines(s.Exporters),
 		Pending:   pendingLines(pending),
 		Latest:    latestLines(now, c.source.Latest(shownLatest)),
 	}

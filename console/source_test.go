@@ -51,6 +51,7 @@ func example(t testing.TB) *memory {
 			Window:    console.Window{Traces: 60, Bytes: 1 << 20, MaxTraces: 100, MaxBytes: 8 << 20, WatermarkLagMS: 740},
 			Held:      console.Held{Messages: 12, Bytes: 3 << 20, MaxBytes: 64 << 20, Redelivered: 7},
 			Fleet:     console.Fleet{Mode: "off"},
+			Exporters: []console.Exporter{{Name: "otlp", Attempts: 8, Running: 1, Limit: 8, Most: 8, RoundTripMS: 41}},
 			Exporting: 2, UptimeMS: 61_000, Ready: true,
 		},
 		pending: []console.Pending{

@@ -96,6 +96,7 @@ func records(t *testing.T, trace int, bodies ...string) []byte {
 type fill struct {
 	trace   int
 	dropped bool
+	open    bool // nobody decided
 	payload []byte
 	items   int
 }
@@ -103,7 +104,7 @@ type fill struct {
 func batch(signal otlp.Signal, fills ...fill) *Batch {
 	b := &Batch{Signal: signal}
 	for _, f := range fills {
-		p := Part{Kept: !f.dropped, Policy: "errors", Reason: "settled", Items: f.items, Off: len(b.Payload), Len: len(f.payload)}
+		p := Part{Kept: !f.dropped, Decided: f.trace != 0 && !f.open, Policy: "errors", Reason: "settled", Items: f.items, Off: len(b.Payload), Len: len(f.payload)}
 		if f.trace != 0 {
 			p.Trace = traceID(f.trace)
 		}

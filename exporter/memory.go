@@ -87,7 +87,7 @@ func NewMemory(c MemoryConfig) (*Memory, error) {
 // Name is "memory".
 func (m *Memory) Name() string { return "memory" }
 
-// Export stores the parts of kept traces, and log records without a trace id. It never waits.
+// Export stores the parts of kept traces, log records of traces that are not decided, and those without a trace id. It never waits.
 func (m *Memory) Export(_ context.Context, b *Batch) error {
 	if b.Signal != otlp.Traces && b.Signal != otlp.Logs {
 		return &PermanentError{Err: fmt.Errorf("export %s to memory: holds traces and logs only", b.Signal)}
@@ -105,7 +105,7 @@ func (m *Memory) Export(_ context.Context, b *Batch) error {
 		if scan.Len() == 0 {
 			continue
 		}
-		if !p.Trace.IsZero() && p.Kept {
+		if !p.Trace.IsZero() && (p.Kept || b.Signal == otlp.Logs && !p.Decided) { // what did not wait may be of a kept trace
 			m.storeLocked(&scan, p)
 		} else if p.Trace.IsZero() && b.Signal == otlp.Logs {
 			m.storeLooseLocked(scan.Bytes())

@@ -133,6 +133,19 @@ func TestMemoryOrderAndLimit(t *testing.T) {
 	}
 }
 
+// Records that did not wait for the decision are of a trace that may be kept.
+func TestMemoryUndecidedRecords(t *testing.T) {
+	m := newMemory(t, MemoryConfig{})
+	put(t, m, batch(otlp.Logs, fill{trace: 1, dropped: true, open: true, payload: records(t, 1, "at once"), items: 1}))
+	if got := ids(m.Latest(0)); got != nil {
+		t.Errorf("%v are listed without spans", got)
+	}
+	put(t, m, traceBatch(t, 2, 1))
+	if got, ok := m.Trace(traceID(1)); !ok || !bytes.Equal(got.Logs, records(t, 1, "at once")) {
+		t.Errorf("the trace has %q, want its record", got.Logs)
+	}
+}
+
 func TestMemoryWhatIsNotStored(t *testing.T) {
 	m := newMemory(t, MemoryConfig{})
 	put(t, m,

@@ -109,10 +109,10 @@ func (s *settings) common() service.ExporterConfig {
 	e := service.ExporterConfig{Type: "otlp", Timeout: s.wait("timeout"), Headers: s.texts("headers")}
 	switch c := s.text("compression"); c {
 	case "", "gzip":
-	case "none":
-		e.Compression = "none"
+	case "zstd", "none":
+		e.Compression = service.Compression(c)
 	default:
-		s.t.lose(s.path+".compression", "%q: Tailweir compresses with gzip", c)
+		s.t.lose(s.path+".compression", "%q: Tailweir compresses with gzip or zstd", c)
 	}
 	if tls := s.sub("tls"); tls != nil {
 		e.TLS = service.TLSConfig{

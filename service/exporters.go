@@ -106,7 +106,9 @@ type Compression string
 func (Compression) Values() []string { return []string{"gzip", "zstd", "none"} }
 
 // cloudExporters is where a worker sends what is kept when its file names no exporter: all of it to Google Cloud.
-func cloudExporters() []ExporterConfig { return []ExporterConfig{{Type: "telemetry"}, {Type: "cloudlogging"}} }
+func cloudExporters() []ExporterConfig {
+	return []ExporterConfig{{Type: "telemetry"}, {Type: "cloudlogging"}}
+}
 
 func (c ExporterConfig) required() bool { return c.Required == nil || *c.Required }
 
@@ -166,7 +168,7 @@ func (c ExporterConfig) otlp(log *slog.Logger) exporter.OTLPConfig {
 	return exporter.OTLPConfig{
 		Endpoint: c.Endpoint, TracesEndpoint: c.TracesEndpoint, LogsEndpoint: c.LogsEndpoint, Headers: c.Headers,
 		TLS:         exporter.TLSConfig{CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, Insecure: c.TLS.Insecure},
-		Compression: string(c.Compression), Timeout: c.Timeout, Logger: log,
+		Compression: string(c.Compression), Timeout: c.Timeout, Connections: c.Connections, Logger: log,
 	}
 }
 

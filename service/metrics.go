@@ -65,7 +65,7 @@ func (w *Worker) metrics() (http.Handler, error) {
 	hold := func(read func(pipeline.State) int64) func(func(int64, ...attribute.KeyValue)) {
 		return func(see func(int64, ...attribute.KeyValue)) { see(read(w.pipeline.State())) }
 	}
-	return handler, register(m, append(w.fleetInstruments(), []instrument{
+	return handler, register(m, append(append(w.fleetInstruments(), w.exporterInstruments()...), []instrument{
 		{"tailweir.items", "{item}", "Spans, log records and traces by outcome; received is the sum of the others.", false, w.seeItems},
 		{"tailweir.policy.items", "{item}", "Spans, log records and traces by the policy that decided.", false, w.seePolicies},
 		{"tailweir.policy.errors", "{evaluation}", "Evaluations of a policy's conditions that failed on a span.", false, w.seeFailing},
