@@ -337,3 +337,23 @@ func withDecision(t *testing.T, b *exporter.Batch, kept bool) *exporter.Batch {
 	}
 	return batchOf(t, payload)
 }
+
+// TestSharedResourceIsCutAlone: what is cut of one entry's resource is there for the next one.
+func TestSharedResourceIsCutAlone(t *testing.T) {
+	ld := plog.NewLogs()
+	rl := ld.ResourceLogs().AppendEmpty()
+	rl.Resource().Attributes().PutStr("host.name", strings.Repeat("h", 200_000))
+	sl := rl.ScopeLogs().AppendEmpty()
+	for _, n := range []int{190_000, 190_000, 10} {
+		sl.LogRecords().AppendEmpty().Body().SetEmptyMap().PutStr("k", strings.Repeat("v", n))
+	}
+	var got []string
+	for _, e := range decoded(t, mapped(t, testConfig(), batchOf(t, encodeLogs(t, ld)))) {
+		checkLimits(t, e)
+		got = append(got, fmt.Sprintf("%s: %d B", e.Labels[labelShortened], len(e.Resource.Labels["node_id"])/1000))
+	}
+	cut := "resource.node_id: 200000 B, jsonPayload.k: 190000 B: 123 B"
+	if want := []string{cut, cut, ": 200 B"}; !slices.Equal(got, want) {
+		t.Errorf("entries %q\nwant    %q", got, want)
+	}
+}

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -169,4 +171,34 @@ func record(t testing.TB, set ...func(plog.LogRecord)) []byte {
 		f(sl.LogRecords().AppendEmpty())
 	}
 	return encodeLogs(t, ld)
+}
+
+// TestSettings: where the trace is, and which resource attributes become labels.
+func TestSettings(t *testing.T) {
+	ld := plog.NewLogs()
+	rl := ld.ResourceLogs().AppendEmpty()
+	for _, k := range []string{"service.name", "service.version", "cloud.region"} {
+		rl.Resource().Attributes().PutStr(k, "v")
+	}
+	rl.ScopeLogs().AppendEmpty().LogRecords().AppendEmpty().SetTraceID([16]byte{15: 1})
+	for _, test := range []struct {
+		traces string
+		keys   []string
+		want   string
+	}{
+		{"", nil, "projects/shop-logs/logs/otlp projects/shop-logs/traces/00000000000000000000000000000001 [service.name]"},
+		{"shop-traces", []string{"service.version", "none"},
+			"projects/shop-logs/logs/app%2Fweb projects/shop-traces/traces/00000000000000000000000000000001 [service.name service.version]"},
+		{"shop-traces", []string{"*"},
+			"projects/shop-logs/logs/app%2Fweb projects/shop-traces/traces/00000000000000000000000000000001 [cloud.region service.name service.version]"},
+	} {
+		c := Config{Routes: gcp.Routes{Project: "shop-logs"}, TraceProject: test.traces, ResourceLabels: test.keys}
+		if test.traces != "" {
+			c.LogName = "app/web"
+		}
+		e := decoded(t, mapped(t, c.withDefaults(), batchOf(t, encodeLogs(t, ld))))[0]
+		if got := fmt.Sprint(e.LogName, " ", e.Trace, " ", slices.Sorted(maps.Keys(e.Labels))); got != test.want {
+			t.Errorf("got  %s\nwant %s", got, test.want)
+		}
+	}
 }
