@@ -1,10 +1,15 @@
 package telemetry
 
 import (
+	"fmt"
+	"net"
+	"syscall"
 	"testing"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/ptrace"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
 
 	"tailweir/exporter"
 	"tailweir/exporter/googletest"
@@ -57,28 +62,68 @@ func BenchmarkPlan(b *testing.B) {
 	perSpan(b, in)
 }
 
-// BenchmarkExport sends to the fake, which takes apart what it is sent, in the same process.
+// BenchmarkExport sends to a server that throws away what it is sent, in the same process, and to the fake, which takes it apart.
+// The processor's time is that of both sides.
 func BenchmarkExport(b *testing.B) {
-	for _, connections := range []int{1, 4} {
-		for _, compression := range []string{exporter.CompressionNone, exporter.CompressionGzip} {
-			b.Run(compression+"/"+string(rune('0'+connections)), func(b *testing.B) {
-				fake := startFake(b, googletest.Config{Discard: true})
-				x := start(b, fake.Addr(), func(c *Config) { c.Compression, c.Connections, c.Timeout = compression, connections, time.Minute })
-				in := benchBatch(b)
-				b.ReportAllocs()
-				b.SetParallelism(8)
-				b.RunParallel(func(pb *testing.PB) {
-					for pb.Next() {
-						if err := x.Export(b.Context(), in); err != nil {
-							b.Error(err)
-						}
-					}
-				})
-				perSpan(b, in)
+	for _, compression := range []string{exporter.CompressionNone, exporter.CompressionGzip} {
+		for _, connections := range []int{1, 4} {
+			b.Run(fmt.Sprintf("sink/%s/%d connections", compression, connections), func(b *testing.B) {
+				benchExport(b, sink(b), compression, connections)
 			})
 		}
 	}
+	b.Run("fake/none/4 connections", func(b *testing.B) {
+		benchExport(b, startFake(b, googletest.Config{Discard: true}).Addr(), exporter.CompressionNone, 4)
+	})
 }
+
+func benchExport(b *testing.B, addr, compression string, connections int) {
+	x := start(b, addr, func(c *Config) { c.Compression, c.Connections, c.Timeout = compression, connections, time.Minute })
+	in := benchBatch(b)
+	b.ReportAllocs()
+	b.SetParallelism(8)
+	before := processorTime(b)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if err := x.Export(b.Context(), in); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	b.ReportMetric(float64(processorTime(b)-before)/float64(b.N*in.Items), "cpu-ns/span")
+	perSpan(b, in)
+}
+
+func processorTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// sink answers every request with an empty message.
+func sink(b *testing.B) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := grpc.NewServer(grpc.ForceServerCodecV2(discard{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
+		if err := stream.RecvMsg(nil); err != nil {
+			return err
+		}
+		return stream.SendMsg(nil)
+	}))
+	go s.Serve(l)
+	b.Cleanup(s.Stop)
+	return l.Addr().String()
+}
+
+type discard struct{}
+
+func (discard) Name() string                         { return "proto" }
+func (discard) Marshal(any) (mem.BufferSlice, error) { return nil, nil }
+func (discard) Unmarshal(mem.BufferSlice, any) error { return nil }
 
 func perSpan(b *testing.B, in *exporter.Batch) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*in.Items), "ns/span")
