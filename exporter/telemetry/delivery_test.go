@@ -69,7 +69,7 @@ func TestFaultsLoseAndChangeNothing(t *testing.T) {
 	const tel = googletest.Telemetry
 	for name, faults := range map[string][]googletest.Fault{
 		"unavailable":  {{API: tel, Skip: 5, Count: 30, Code: codes.Unavailable}},
-		"internal":     {{API: tel, Skip: 5, Count: 10, Code: codes.Internal}},
+		"internal":     {{API: tel, Skip: 5, Count: 5, Code: codes.Internal}}, // the sixth time it is the data,
 		"hang":         {{API: tel, Skip: 5, Count: 10, Hang: true}},
 		"lost answers": {{API: tel, Skip: 5, Count: 10, Hang: true, After: true}, {API: tel, Count: 10, Code: codes.Unavailable, After: true}},
 		"access":       {{API: tel, Skip: 5, Count: 30, Code: codes.PermissionDenied}},
@@ -128,7 +128,7 @@ func TestQuotaSlowsTheSender(t *testing.T) {
 	s := fake.Stats()
 	taken, refused := s.Answers[codes.OK], s.Answers[codes.ResourceExhausted]
 	t.Logf("%d requests taken, %d refused", taken, refused)
-	if taken < 100 {
+	if taken < 60 {
 		t.Errorf("%d requests were taken in 4 s, the quota is 40/s", taken)
 	}
 	if refused > taken {
