@@ -11,9 +11,12 @@ import (
 	"tailweir/otlp"
 )
 
-// base is what all spans of a scope have in common: the attributes of resource and scope.
+// base is what all spans of a scope have in common: the attributes of resource and scope, which are more than half of a span's.
+// They are encoded once, see sending.
 type base struct {
 	attributes []attribute.KeyValue
+	encoded    []byte
+	agent      attribute.KeyValue // of each span, since the package adds one to spans without
 	notes      notes
 }
 
@@ -48,7 +51,7 @@ func (m *mapper) base(s otlp.Span) *base {
 func (m *mapper) newBase(s otlp.Span, scope otlp.Scope) *base {
 	r := s.Resource()
 	m.notes.copy(&notes{})
-	list := []attribute.KeyValue{attribute.String(agentLabel, agent(r))}
+	var list []attribute.KeyValue
 	for k, v := range r.Attributes() {
 		list = append(list, m.attribute(k, v, ofSpan))
 	}
@@ -62,7 +65,7 @@ func (m *mapper) newBase(s otlp.Span, scope otlp.Scope) *base {
 	list = m.appendText(list, scopeSchema, scope.SchemaURL(), ofSpan)
 	list = appendCount(list, scopeDropped, scope.Dropped())
 	list = appendMonitored(list, r)
-	b := &base{attributes: list}
+	b := &base{attributes: list, encoded: encode(list), agent: attribute.String(agentLabel, agent(r))}
 	b.notes.copy(&m.notes)
 	return b
 }
@@ -84,6 +87,9 @@ func appendMonitored(list []attribute.KeyValue, r otlp.Resource) []attribute.Key
 // agent says who made the span, in the form that Google's exporters gave this label. The package would name itself and its version
 // where there is none: then workers of two versions would send different spans for the same data.
 func agent(r otlp.Resource) string {
+	if own, ok := r.Attribute(agentLabel); ok {
+		return valid(own.Str())
+	}
 	language, _ := r.Attribute("telemetry.sdk.language")
 	version, ok := r.Attribute("telemetry.sdk.version")
 	if !ok || language.Kind() != otlp.String {

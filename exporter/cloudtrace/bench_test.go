@@ -2,12 +2,15 @@ package cloudtrace
 
 import (
 	"fmt"
+	"net"
 	"syscall"
 	"testing"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
 
 	"tailweir/exporter"
 	"tailweir/exporter/gcp"
@@ -83,12 +86,39 @@ func BenchmarkMap(b *testing.B) {
 	perSpan(b, batch, cpuTime(b)-before)
 }
 
-// BenchmarkExport counts the fake's part, too: it reads each span and checks it.
-func BenchmarkExport(b *testing.B) {
+// BenchmarkSend is all of the sender's part: the server takes bytes and answers.
+func BenchmarkSend(b *testing.B) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	srv := grpc.NewServer(grpc.ForceServerCodecV2(deaf{}), grpc.MaxRecvMsgSize(maxSpanBytes), grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
+		if err := s.RecvMsg(nil); err != nil {
+			return err
+		}
+		return s.SendMsg(nil)
+	}))
+	go func() { _ = srv.Serve(l) }()
+	b.Cleanup(srv.Stop)
+	benchmarkExport(b, func(c *Config) { c.Dial.Endpoint = l.Addr().String() })
+}
+
+// deaf neither reads nor says anything.
+type deaf struct{}
+
+func (deaf) Name() string                         { return "proto" }
+func (deaf) Marshal(any) (mem.BufferSlice, error) { return nil, nil }
+func (deaf) Unmarshal(mem.BufferSlice, any) error { return nil }
+
+// BenchmarkExport counts the fake's part, too: it decodes each span and checks it.
+func BenchmarkExport(b *testing.B) { benchmarkExport(b) }
+
+func benchmarkExport(b *testing.B, change ...func(*Config)) {
 	batch := ordinary(b)
-	_, e := start(b, googletest.Config{Discard: true, Now: func() time.Time { return today }})
+	_, e := start(b, googletest.Config{Discard: true}, change...)
 	b.SetParallelism(2)
 	b.ReportAllocs()
+	b.ResetTimer()
 	before := cpuTime(b)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {

@@ -2,22 +2,32 @@ package cloudtrace
 
 import (
 	"encoding/binary"
+	"strconv"
 
 	"cloud.google.com/go/trace/apiv2/tracepb"
+	"go.opentelemetry.io/otel/attribute"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// codec encodes the package's requests. The protobuf library walks the maps of attributes by reflection and measures each message before it
+// sending is a request that the package made of spans, with the attributes that the package did not see. In the encoded form entries of a map
+// follow each other, and of two with the same key the later one counts: so what many spans share is copied before each one's own.
+type sending struct {
+	*tracepb.BatchWriteSpansRequest
+	spans []sdktrace.ReadOnlySpan // *span, as many as the request's
+}
+
+// codec encodes it. The protobuf library walks the maps of attributes by reflection and measures each message before it
 // writes it, which takes three times as long as all that is done for a span before. Everything else is the library's.
 type codec struct{ encoding.CodecV2 }
 
 func newCodec() codec { return codec{encoding.GetCodecV2("proto")} }
 
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
-	r, ok := v.(*tracepb.BatchWriteSpansRequest)
+	r, ok := v.(*sending)
 	if !ok {
 		return c.CodecV2.Marshal(v)
 	}
@@ -31,27 +41,49 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.NewBuffer(&w.b, pool)}, nil
 }
 
+// encode encodes attributes like the package's and codec's.
+func encode(list []attribute.KeyValue) []byte {
+	var w writer
+	for _, kv := range list {
+		w.entry(string(kv.Key), protoOf(kv.Value))
+	}
+	return w.b
+}
+
+func protoOf(v attribute.Value) *tracepb.AttributeValue {
+	text := v.AsString()
+	switch v.Type() {
+	case attribute.BOOL:
+		return &tracepb.AttributeValue{Value: &tracepb.AttributeValue_BoolValue{BoolValue: v.AsBool()}}
+	case attribute.INT64:
+		return &tracepb.AttributeValue{Value: &tracepb.AttributeValue_IntValue{IntValue: v.AsInt64()}}
+	case attribute.FLOAT64:
+		text = strconv.FormatFloat(v.AsFloat64(), 'f', -1, 64)
+	}
+	return &tracepb.AttributeValue{Value: &tracepb.AttributeValue_StringValue{StringValue: &tracepb.TruncatableString{Value: text}}}
+}
+
 // writer writes messages of the API as far as the package fills them: it knows neither stack traces, child counts nor message events.
 // A field without content is not written, as in proto3.
 type writer struct{ b []byte }
 
-func (w *writer) request(r *tracepb.BatchWriteSpansRequest) {
+func (w *writer) request(r *sending) {
 	w.text(1, r.Name)
-	for _, s := range r.Spans {
+	for i, s := range r.Spans {
 		at := w.open(2)
-		w.span(s)
+		w.span(s, r.spans[i].(*span).shared)
 		w.close(at)
 	}
 }
 
-func (w *writer) span(s *tracepb.Span) {
+func (w *writer) span(s *tracepb.Span, shared []byte) {
 	w.text(1, s.Name)
 	w.text(2, s.SpanId)
 	w.text(3, s.ParentSpanId)
 	w.truncatable(4, s.DisplayName)
 	w.time(5, s.StartTime)
 	w.time(6, s.EndTime)
-	w.attributes(7, s.Attributes)
+	w.attributes(7, s.Attributes, shared)
 	w.timeEvents(s.TimeEvents)
 	w.links(s.Links)
 	if s.Status != nil {
@@ -68,28 +100,33 @@ func (w *writer) span(s *tracepb.Span) {
 	w.number(14, int64(s.SpanKind))
 }
 
-func (w *writer) attributes(field byte, a *tracepb.Span_Attributes) {
+func (w *writer) attributes(field byte, a *tracepb.Span_Attributes, shared []byte) {
 	if a == nil {
 		return
 	}
-	all := w.open(field)
+	at := w.open(field)
+	w.b = append(w.b, shared...)
 	for key, v := range a.AttributeMap {
-		entry := w.open(1)
-		w.text(1, key)
-		value := w.open(2)
-		switch v := v.Value.(type) {
-		case *tracepb.AttributeValue_StringValue:
-			w.truncatable(1, v.StringValue)
-		case *tracepb.AttributeValue_IntValue:
-			w.b = protowire.AppendVarint(append(w.b, 2<<3), uint64(v.IntValue))
-		case *tracepb.AttributeValue_BoolValue:
-			w.b = protowire.AppendVarint(append(w.b, 3<<3), protowire.EncodeBool(v.BoolValue))
-		}
-		w.close(value)
-		w.close(entry)
+		w.entry(key, v)
 	}
 	w.number(2, int64(a.DroppedAttributesCount))
-	w.close(all)
+	w.close(at)
+}
+
+func (w *writer) entry(key string, v *tracepb.AttributeValue) {
+	entry := w.open(1)
+	w.text(1, key)
+	value := w.open(2)
+	switch v := v.Value.(type) {
+	case *tracepb.AttributeValue_StringValue:
+		w.truncatable(1, v.StringValue)
+	case *tracepb.AttributeValue_IntValue:
+		w.b = protowire.AppendVarint(append(w.b, 2<<3), uint64(v.IntValue))
+	case *tracepb.AttributeValue_BoolValue:
+		w.b = protowire.AppendVarint(append(w.b, 3<<3), protowire.EncodeBool(v.BoolValue))
+	}
+	w.close(value)
+	w.close(entry)
 }
 
 func (w *writer) timeEvents(events *tracepb.Span_TimeEvents) {
@@ -103,7 +140,7 @@ func (w *writer) timeEvents(events *tracepb.Span_TimeEvents) {
 		if a := e.GetAnnotation(); a != nil {
 			at := w.open(2)
 			w.truncatable(1, a.Description)
-			w.attributes(2, a.Attributes)
+			w.attributes(2, a.Attributes, nil)
 			w.close(at)
 		}
 		w.close(event)
@@ -122,7 +159,7 @@ func (w *writer) links(links *tracepb.Span_Links) {
 		w.text(1, l.TraceId)
 		w.text(2, l.SpanId)
 		w.number(3, int64(l.Type))
-		w.attributes(4, l.Attributes)
+		w.attributes(4, l.Attributes, nil)
 		w.close(at)
 	}
 	w.number(2, int64(links.DroppedLinksCount))

@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/otel"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	"tailweir/exporter"
 	"tailweir/exporter/gcp"
@@ -318,10 +319,8 @@ func TestRequestsAreBounded(t *testing.T) {
 	}
 	var counts []int
 	for _, r := range requests(fake) {
-		var w writer
-		w.request(r)
-		if len(r.Spans) > maxRequestSpans || len(w.b) > maxRequestBytes {
-			t.Errorf("request of %d spans, %d bytes", len(r.Spans), len(w.b))
+		if size := proto.Size(r); len(r.Spans) > maxRequestSpans || size > maxRequestBytes {
+			t.Errorf("request of %d spans, %d bytes", len(r.Spans), size)
 		}
 		counts = append(counts, len(r.Spans))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
@@ -62,10 +64,10 @@ func marshal(t testing.TB, td ptrace.Traces) []byte {
 
 // newChecker returns what exports a payload and looks at the outcome.
 func newChecker(t testing.TB) func(t *testing.T, payload []byte) {
-	var sent []*tracepb.BatchWriteSpansRequest
+	var sent []*sending
 	fake, e := start(t, googletest.Config{Discard: true}, func(c *Config) {
 		c.more = []grpc.DialOption{grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-			sent = append(sent, req.(*tracepb.BatchWriteSpansRequest))
+			sent = append(sent, req.(*sending))
 			return invoke(ctx, method, req, reply, conn, opts...)
 		})}
 		c.Courier.Concurrency = 1
@@ -116,23 +118,22 @@ func refusedItems(t *testing.T, p *exporter.PermanentError, payload *otlp.Payloa
 	return len(items)
 }
 
-func checkEncoding(t *testing.T, want *tracepb.BatchWriteSpansRequest) {
+// checkEncoding is of what the package made; what is added to that is seen by what the fake has.
+func checkEncoding(t *testing.T, r *sending) {
 	t.Helper()
-	var w writer
-	w.request(want)
+	var all, w writer
+	all.request(r)
+	bare := &sending{r.BatchWriteSpansRequest, slices.Repeat([]sdktrace.ReadOnlySpan{&span{}}, len(r.spans))}
+	w.request(bare)
 	got := new(tracepb.BatchWriteSpansRequest)
 	if err := proto.Unmarshal(w.b, got); err != nil {
 		t.Fatalf("%v: %x", err, w.b)
 	}
-	if !proto.Equal(want, got) {
-		t.Errorf("encoded request (-want +got):\n%s", cmp.Diff(want, got, protocmp.Transform()))
+	if !proto.Equal(r.BatchWriteSpansRequest, got) {
+		t.Errorf("encoded request (-want +got):\n%s", cmp.Diff(r.BatchWriteSpansRequest, got, protocmp.Transform()))
 	}
-	size := 0
-	for _, s := range want.Spans {
-		size += proto.Size(s)
-	}
-	if len(w.b) > maxRequestBytes && len(want.Spans) > 1 {
-		t.Errorf("%d spans of %d bytes in a request of %d", len(want.Spans), size, len(w.b))
+	if len(all.b) > maxRequestBytes && len(r.Spans) > 1 {
+		t.Errorf("%d spans in a request of %d bytes", len(r.Spans), len(all.b))
 	}
 }
 

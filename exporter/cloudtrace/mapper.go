@@ -51,7 +51,8 @@ func (m *mapper) make(i int32, out *span) (shortened bool) {
 	m.size = sizeOfSpan + len(out.name) + len(out.status.Description)
 	out.events = m.makeEvents()
 	out.links = m.makeLinks()
-	out.attributes = m.spanAttributes(s, base)
+	out.attributes, out.shared = m.spanAttributes(s, base)
+	m.size += len(out.shared)
 	out.size = m.size
 	return m.notes.any()
 }
@@ -100,10 +101,33 @@ func (m *mapper) makeLinks() []sdktrace.Link {
 	return out
 }
 
-// spanAttributes: where keys are the same the later one counts, so that the span's own stand after those of resource and scope.
-func (m *mapper) spanAttributes(s otlp.Span, base *base) []attribute.KeyValue {
+// spanAttributes returns the span's own attributes, and those of the base encoded. Where keys are the same the later one counts: so
+// the span's own stand after the others, and ours after those. If there are too many of them all are in the list.
+func (m *mapper) spanAttributes(s otlp.Span, base *base) (out []attribute.KeyValue, shared []byte) {
+	list := m.appendOwn(append(m.list[:0], base.agent), s)
+	own := len(list)
+	list = m.http.append(list)
+	list = m.appendContext(list, s.TraceState(), s.Flags(), ofSpan)
+	list = m.appendStatus(list, s.StatusCode(), m.details.StatusMessage)
+	list = appendCount(list, droppedAttributes, m.details.DroppedAttributes)
+	list = appendCount(list, droppedEvents, m.details.DroppedEvents)
+	list = appendCount(list, droppedLinks, m.details.DroppedLinks)
+	limit, shared := maxAttributes, base.encoded
+	if n := len(base.attributes) + len(list); n > limit || n == limit && m.notes.any() {
+		limit, shared = limit-1, nil
+		list, own = slices.Concat(list[:1], base.attributes, list[1:]), own+len(base.attributes) // the agent first
+	}
+	out = m.fit(list, own, limit, ofSpan)
+	if !m.notes.any() {
+		return out, shared
+	}
+	told := attribute.String(Shortened, m.notes.text())
+	m.size += sizeOf(told)
+	return append(out, told), shared
+}
+
+func (m *mapper) appendOwn(list []attribute.KeyValue, s otlp.Span) []attribute.KeyValue {
 	m.http = httpLabels{}
-	list := append(m.list[:0], base.attributes...)
 	for k, v := range s.Attributes() {
 		key := m.key(k)
 		kv := attribute.KeyValue{Key: key.name, Value: m.value(k, v, ofSpan)}
@@ -115,22 +139,5 @@ func (m *mapper) spanAttributes(s otlp.Span, base *base) []attribute.KeyValue {
 		}
 		list = append(list, kv)
 	}
-	own := len(list)
-	list = m.http.append(list)
-	list = m.appendContext(list, s.TraceState(), s.Flags(), ofSpan)
-	list = m.appendStatus(list, s.StatusCode(), m.details.StatusMessage)
-	list = appendCount(list, droppedAttributes, m.details.DroppedAttributes)
-	list = appendCount(list, droppedEvents, m.details.DroppedEvents)
-	list = appendCount(list, droppedLinks, m.details.DroppedLinks)
-	limit := maxAttributes
-	if len(list) > limit || m.notes.any() {
-		limit--
-	}
-	out := m.fit(list, own, limit, ofSpan)
-	if !m.notes.any() {
-		return out
-	}
-	told := attribute.String(Shortened, m.notes.text())
-	m.size += sizeOf(told)
-	return append(out, told)
+	return list
 }

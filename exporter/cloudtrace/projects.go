@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cloud.google.com/go/auth/grpctransport"
+	"cloud.google.com/go/trace/apiv2/tracepb"
 	googletrace "github.com/GoogleCloudPlatform/opentelemetry-operations-go/exporter/trace"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -87,8 +88,8 @@ func (p *projects) write(ctx context.Context, project string, spans []sdktrace.R
 	if err != nil {
 		return err
 	}
-	var a answer
-	if err = e.ExportSpans(context.WithValue(ctx, answerKey{}, &a), spans); a.err != nil {
+	a := call{spans: spans}
+	if err = e.ExportSpans(context.WithValue(ctx, callKey{}, &a), spans); a.err != nil {
 		return a.err
 	}
 	return err
@@ -97,22 +98,26 @@ func (p *projects) write(ctx context.Context, project string, spans []sdktrace.R
 // close does not shut down the package's exporters: each would close the connection that all share, and does nothing else.
 func (p *projects) close() error { return p.pool.Close() }
 
-// answer is where intercept puts an error of the call that the context is of.
-type answer struct{ err error }
+// call is one of the package's, in its context: what it was given, and where intercept puts its error.
+type call struct {
+	spans []sdktrace.ReadOnlySpan
+	err   error
+}
 
-type answerKey struct{}
+type callKey struct{}
 
 var errAnswered = errors.New("answered with an error")
 
-// intercept hides errors from the package's client, which would send a request again by itself, without knowing of
-// RetryInfo or of how many others are under way, and whose last error would be the only one seen.
+// intercept joins the request with what the package did not see of the spans, and hides errors from the package's client, which
+// would send a request again by itself, without knowing of RetryInfo or of how many others are under way, and whose last
+// error would be the only one seen.
 func intercept(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	err := invoke(ctx, method, req, reply, conn, opts...)
-	if a, ok := ctx.Value(answerKey{}).(*answer); ok && err != nil {
-		a.err = err
+	c := ctx.Value(callKey{}).(*call)
+	c.err = invoke(ctx, method, &sending{req.(*tracepb.BatchWriteSpansRequest), c.spans}, reply, conn, opts...)
+	if c.err != nil {
 		return errAnswered
 	}
-	return err
+	return nil
 }
 
 var quiet sync.Once

@@ -23,6 +23,7 @@ type span struct {
 	start, end      time.Time
 	status          sdktrace.Status
 	attributes      []attribute.KeyValue
+	shared          []byte // more of them, encoded, see sending
 	events          []sdktrace.Event
 	links           []sdktrace.Link
 	size            int // of the span as it is sent, in bytes, at most
@@ -39,8 +40,7 @@ func (s *span) Attributes() []attribute.KeyValue { return s.attributes }
 func (s *span) Events() []sdktrace.Event         { return s.events }
 func (s *span) Links() []sdktrace.Link           { return s.links }
 
-// Resource is empty: its attributes are among the span's. The package would merge them anew for each span, and a third of
-// its time would go into that.
+// Resource is empty. The package would merge its attributes into each span anew.
 func (s *span) Resource() *resource.Resource { return nil }
 
 // Bits of a span's and a link's flags beyond the eight of W3C Trace Context.
