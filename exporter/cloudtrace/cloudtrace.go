@@ -29,7 +29,6 @@ import (
 
 // Config tells New where spans go. The zero Config writes to the project of the environment's credentials.
 type Config struct {
-	Name    string // of the exporter; default "cloudtrace"
 	Dial    gcp.Dial
 	Routes  gcp.Routes
 	Courier exporter.CourierConfig
@@ -44,7 +43,6 @@ const endpoint = "cloudtrace.googleapis.com:443"
 
 // Exporter writes spans. Safe for concurrent use.
 type Exporter struct {
-	name     string
 	endpoint string // for people
 	routes   gcp.Routes
 	courier  *exporter.Courier
@@ -69,18 +67,18 @@ func New(ctx context.Context, c Config) (*Exporter, error) {
 		return nil, fmt.Errorf("cloudtrace exporter: %w", err)
 	}
 	e := &Exporter{
-		name: cmp.Or(c.Name, "cloudtrace"), endpoint: cmp.Or(c.Dial.Endpoint, endpoint),
-		routes: c.Routes, courier: exporter.NewCourier(c.Courier), projects: p,
+		endpoint: cmp.Or(c.Dial.Endpoint, endpoint), routes: c.Routes,
+		courier: exporter.NewCourier(c.Courier), projects: p,
 		payloads: sync.Pool{New: func() any { return new(otlp.Payload) }},
 		now:      time.Now,
 	}
 	cmp.Or(c.Courier.Logger, slog.Default()).Warn("the exporter type cloudtrace uses a library that Google has deprecated and will archive after 2027-01-01; "+
-		"the type telemetry writes to Cloud Trace, too, and loses less", "exporter", e.name)
+		"the type telemetry writes to Cloud Trace, too, and loses less", "exporter", e.Name())
 	return e, nil
 }
 
-// Name is the configured name.
-func (e *Exporter) Name() string { return e.name }
+// Name is "cloudtrace".
+func (e *Exporter) Name() string { return "cloudtrace" }
 
 // Stats is what the exporter did since New.
 func (e *Exporter) Stats() exporter.Stats { return e.courier.Stats() }
@@ -94,15 +92,15 @@ func (e *Exporter) Export(ctx context.Context, b *exporter.Batch) error {
 	payload := e.payloads.Get().(*otlp.Payload)
 	defer e.payloads.Put(payload)
 	if err := payload.Scan(b.Signal, b.Payload); err != nil {
-		return &exporter.PermanentError{Err: err}
+		return &exporter.PermanentError{Err: fmt.Errorf("export %s to %s: %w", b.Signal, e.endpoint, err)}
 	}
 	if b.Signal != otlp.Traces {
-		return &exporter.PermanentError{Err: fmt.Errorf("cloudtrace exporter: the API does not take %s", b.Signal)}
+		return &exporter.PermanentError{Err: fmt.Errorf("export %s to %s: the API takes spans alone", b.Signal, e.endpoint)}
 	}
 	p := newPlan(payload, b.Parts, e.now())
 	p.make(&e.routes)
 	if err := e.deliver(ctx, p); err != nil {
-		return err
+		return fmt.Errorf("export %s to %w", b.Signal, err)
 	}
 	e.courier.Count(b, p.refused, p.shortened)
 	return exporter.Refuse(b, p.refused)
