@@ -86,25 +86,62 @@ func withoutGoogle(r *round) bool { return !r.opts.sinks.google() }
 
 func withoutEntries(r *round) bool { return r.opts.sinks.logs != "cloudlogging" }
 
-// googleOpening is what the actor for Google's APIs begins with: without a quota that is used up, an answer that is lost, and
-// entries that are refused alone a round proves nothing of them.
-func (r *round) googleOpening() []string {
-	if withoutEntries(r) {
-		return []string{"restart in mid-request", "google is done and fails", "quota storm"}
+// misbehaveGoogle begins when the first kept trace goes out. In a round of many faults that may be long after the load ended, and all
+// of it may go out within seconds, so what a round must have does not wait: requests under way while the fakes are killed,
+// then answers that are lost, entries that are refused alone, and a quota that lets little through.
+func (r *round) misbehaveGoogle(ctx context.Context) error {
+	rnd := rand.New(rand.NewPCG(r.plan.seed, uint64(len(actors))))
+	err := r.awaitGoogle(ctx)
+	if err == nil {
+		err = r.withSink(ctx, rnd, func(p *part) error { return r.openGoogle(ctx, p) })
 	}
-	return []string{"restart in mid-request", "entries refused", "google is done and fails", "quota storm"}
+	if err != nil {
+		return err
+	}
+	sleep(ctx, 8*time.Second)
+	if err := r.withSink(ctx, rnd, func(*part) error { return r.setQuotas(ctx, googletest.Quota{}) }); err != nil {
+		return err
+	}
+	until, enough := context.WithTimeout(ctx, 20*time.Second)
+	defer enough()
+	return r.misbehave(ctx, until, actor{seed: rnd.Uint64(), faults: googleFaults})
 }
 
-// misbehaveGoogle begins when the first kept trace goes out, a window after the load began.
-func (r *round) misbehaveGoogle(ctx, until context.Context, a actor) error {
-	for until.Err() == nil {
-		var s googletest.Stats
-		if err := getJSON(until, "http://"+r.t.sink+"/google/stats", &s); err == nil && len(s.Requests) > 0 {
-			break
-		}
-		sleep(until, 200*time.Millisecond)
+func (r *round) openGoogle(ctx context.Context, p *part) error {
+	r.mu.Lock()
+	r.struck["google's opening"]++
+	r.mu.Unlock()
+	r.note("kill %s in mid-request, then lost answers, refused entries and a quota storm", p.name)
+	p.proc.kill()
+	if err := p.begin(ctx); err != nil {
+		return err
 	}
-	return r.misbehave(ctx, until, a)
+	return errors.Join(
+		r.tellGoogle(ctx, "fault", googletest.Fault{API: googletest.CloudLogging, Count: 3, Entries: someEntries, Code: codes.PermissionDenied}),
+		r.tellGoogle(ctx, "fault", googletest.Fault{Count: 5, Code: codes.Unavailable, After: true}),
+		r.setQuotas(ctx, googletest.Quota{PerSecond: 2, RetryInfo: time.Second}))
+}
+
+// someEntries are refused of a request; where it has no others it is refused as a whole.
+var someEntries = []int{0, 1, 5, 30}
+
+// awaitGoogle lets every request wait that comes to the fakes, its data written, and returns when there is one. The sink may be
+// killed by others meanwhile.
+func (r *round) awaitGoogle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drainGrace)
+	defer cancel()
+	for ; ctx.Err() == nil; sleep(ctx, 200*time.Millisecond) {
+		var s googletest.Stats
+		if getJSON(ctx, "http://"+r.t.sink+"/google/stats", &s) != nil {
+			continue
+		}
+		if len(s.Requests) > 0 {
+			return nil
+		}
+		_ = r.tellGoogle(ctx, "heal", nil)
+		_ = r.tellGoogle(ctx, "fault", googletest.Fault{Hang: true, After: true}) // both are said again, and the first may be lost
+	}
+	return fmt.Errorf("nothing came to Google's APIs in %v: %w", drainGrace, ctx.Err())
 }
 
 // googleFaults strike requests to the fakes. What they answer is what passes: an answer that says that the data is at fault would
@@ -116,7 +153,7 @@ var googleFaults = []fault{
 	{"google is done and breaks", 1, withoutGoogle, google(googletest.Fault{Count: 1, Code: codes.Internal, After: true})},
 	{"google is done and silent", 1, withoutGoogle, google(googletest.Fault{Count: 3, Hang: true, After: true})},
 	{"google is slow", 1, withoutGoogle, google(googletest.Fault{Count: 20, Delay: 2 * time.Second})},
-	{"entries refused", 2, withoutEntries, google(googletest.Fault{API: googletest.CloudLogging, Count: 5, Entries: []int{0, 1, 5, 30}, Code: codes.PermissionDenied})},
+	{"entries refused", 2, withoutEntries, google(googletest.Fault{API: googletest.CloudLogging, Count: 5, Entries: someEntries, Code: codes.PermissionDenied})},
 	{"quota storm", 2, withoutGoogle, quotaStorm},
 	{"restart in mid-request", 2, withoutGoogle, restartMidRequest},
 }

@@ -126,13 +126,10 @@ func (r *round) strike(ctx context.Context) error {
 	striking, enough := context.WithCancel(ctx)
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.send(gctx) })
-	length := r.opts.length + 20*time.Second
 	if r.opts.sinks.google() {
-		length += 25 * time.Second
-		a := actor{uint64(len(actors)), r.googleOpening(), googleFaults}
-		g.Go(func() error { return r.misbehaveGoogle(gctx, striking, a) })
+		g.Go(func() error { return r.misbehaveGoogle(gctx) })
 	}
-	until := time.AfterFunc(length, enough)
+	until := time.AfterFunc(r.opts.length+20*time.Second, enough)
 	defer until.Stop()
 	for _, a := range actors {
 		g.Go(func() error { return r.misbehave(gctx, striking, a) })

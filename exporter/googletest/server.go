@@ -151,15 +151,16 @@ func (s *Server) handle(ctx context.Context, api API, items int, r Request, take
 	return err
 }
 
+// answer refuses first what has nothing to do with faults, so that each of these befalls a request that would have been taken.
 func (s *Server) answer(ctx context.Context, c *Call, md metadata.MD, take func(*Fault) error) error {
+	if err := s.admit(c, md); err != nil {
+		return err
+	}
 	f := s.befalls(c)
 	if !f.After {
 		if err := f.strike(ctx); err != nil {
 			return err
 		}
-	}
-	if err := s.admit(c, md); err != nil {
-		return err
 	}
 	if err := take(f); err != nil || !f.After {
 		return err

@@ -141,6 +141,9 @@ func TestQuota(t *testing.T) {
 		t.Errorf("spans: %+v", f.Spans())
 	}
 
+	f.Inject(Fault{API: CloudTrace, Count: 1, Code: codes.Internal})
+	wantCode(t, "a fault, but no quota", f.writeSpans(t, newSpan()), codes.ResourceExhausted)
+
 	wantCode(t, "25 entries", f.writeEntries(t, numbered(25)), codes.OK) // a debt of 20
 	pass(2 * time.Second)
 	err := f.writeEntries(t, numbered(1))
@@ -153,6 +156,7 @@ func TestQuota(t *testing.T) {
 	pass(time.Millisecond)
 	wantCode(t, "debt paid", f.writeEntries(t, numbered(1)), codes.OK)
 	f.SetQuota(CloudTrace, Quota{})
+	wantCode(t, "the fault", f.writeSpans(t, newSpan()), codes.Internal)
 	wantCode(t, "no quota", f.writeSpans(t, newSpan()), codes.OK)
 }
 
