@@ -25,7 +25,9 @@ func (c *check) that(ok bool, fault string) {
 
 func (c *check) text(what, s string, limit int) {
 	c.atMost(what, len(s), limit)
-	c.that(utf8.ValidString(s), what+": not UTF-8")
+	if c.err == nil && !utf8.ValidString(s) {
+		c.err = fmt.Errorf("%s: not UTF-8", what)
+	}
 }
 
 // age checks that t lies within [now-past, now+future].

@@ -86,8 +86,9 @@ func parseSpanName(name string) (key spanKey, err error) {
 }
 
 func (c *check) time(what string, t *timestamppb.Timestamp) {
-	c.that(t != nil, what+": required")
-	c.that(t == nil || t.IsValid(), what+": not a time")
+	if c.err == nil && !t.IsValid() { // as nil is not
+		c.err = fmt.Errorf("%s: missing, or not a time", what)
+	}
 }
 
 func (c *check) attributes(a *tracepb.Span_Attributes) {

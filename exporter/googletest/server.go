@@ -33,6 +33,10 @@ type Config struct {
 	Quotas       map[API]Quota // none where absent
 	Record       bool          // keep each request, for Requests
 	Discard      bool          // keep no spans, entries and records, for Spans, Entries, Records and Conflicts
+	// Unread is for measurements of senders: requests are counted, items too, and not read, so they cost next to nothing here (a span
+	// of Cloud Trace otherwise 20 µs, an entry 6 µs, a span of Telemetry 3 µs). No limits but that of a request's size, no hooks,
+	// nothing is kept; quotas and faults are as ever, but for Fault.Entries.
+	Unread bool
 
 	// Decide says what befalls a request that no injected fault is for; nil, or a nil *Fault: nothing. Skip and Count do not count.
 	Decide func(Call) *Fault
@@ -80,10 +84,12 @@ func (s *Server) listen() error {
 	s.addr = l.Addr().String()
 	srv := grpc.NewServer(
 		grpc.ForceServerCodec(codec{}), grpc.StatsHandler(tap{}), grpc.MaxRecvMsgSize(8*MaxRequestBytes),
-		grpc.UnknownServiceHandler(s.serveOTLP),
+		grpc.UnknownServiceHandler(s.serveBytes),
 	)
-	tracepb.RegisterTraceServiceServer(srv, &traceService{s: s})
-	loggingpb.RegisterLoggingServiceV2Server(srv, &loggingService{s: s})
+	if !s.cfg.Unread {
+		tracepb.RegisterTraceServiceServer(srv, &traceService{s: s})
+		loggingpb.RegisterLoggingServiceV2Server(srv, &loggingService{s: s})
+	}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

@@ -9,6 +9,7 @@ import (
 	"cloud.google.com/go/logging/apiv2/loggingpb"
 	"cloud.google.com/go/trace/apiv2/tracepb"
 	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -116,6 +117,30 @@ func TestDiscardKeepsNothing(t *testing.T) {
 	}
 	if st := f.Stats(); heard != 2 || st.Spans != 3 || len(f.Spans()) != 0 || len(f.Requests()) != 0 {
 		t.Errorf("heard of %d, stats %+v, %d spans kept", heard, st, len(f.Spans()))
+	}
+}
+
+// Unread requests are counted, whatever they exceed.
+func TestUnread(t *testing.T) {
+	f := start(t, Config{Unread: true, Quotas: map[API]Quota{CloudLogging: {PerSecond: 1, Burst: 5, Items: true}}})
+	bad := newSpan()
+	bad.Name = ""
+	wantCode(t, "spans", f.writeSpans(t, newSpan(), bad), codes.OK)
+	wantCode(t, "entries", f.writeEntries(t, numbered(7, 3)), codes.OK)
+	wantCode(t, "entries over quota", f.writeEntries(t, numbered(1)), codes.ResourceExhausted)
+	td := newTraces(2)
+	newTraces(3).ResourceSpans().MoveAndAppendTo(td.ResourceSpans())
+	_, _, err := f.exportTraces(t, td)
+	wantCode(t, "OTLP spans", err, codes.OK)
+	request, _ := plogotlp.NewExportRequestFromLogs(newLogs(4)).MarshalProto()
+	_, err = f.export(t, exportLogs, request)
+	wantCode(t, "OTLP records", err, codes.OK)
+	for _, malformed := range [][]byte{{1<<3 | 2, 9}, {1<<3 | 2, 1, 0xff}, {0xff}} {
+		_, err = f.export(t, exportLogs, malformed)
+		wantCode(t, "malformed", err, codes.InvalidArgument)
+	}
+	if st := f.Stats(); st.Spans != 7 || st.Entries != 7 || st.Records != 4 || len(f.Spans())+len(f.Entries())+len(f.Records()) != 0 {
+		t.Errorf("stats %+v", st)
 	}
 }
 

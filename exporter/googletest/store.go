@@ -24,7 +24,7 @@ type Request struct {
 	Encoding string              // "gzip" or ""
 	Message  proto.Message       // *tracepb.BatchWriteSpansRequest or *loggingpb.WriteLogEntriesRequest; nil of the Telemetry API
 	Signal   otlp.Signal         // of the Telemetry API
-	OTLP     []byte              // of the Telemetry API: the message, decompressed
+	OTLP     []byte              // of the Telemetry API, and with Config.Unread of all: the message, decompressed
 	Answered bool
 	Code     codes.Code // of the answer
 }

@@ -15,34 +15,19 @@ import (
 
 var payloads = sync.Pool{New: func() any { return new(otlp.Payload) }}
 
-// serveOTLP takes Export of both signals as bytes.
-func (s *Server) serveOTLP(_ any, stream grpc.ServerStream) error {
-	signal := otlp.Traces
-	switch method, _ := grpc.MethodFromServerStream(stream); method {
-	case "/opentelemetry.proto.collector.trace.v1.TraceService/Export":
-	case "/opentelemetry.proto.collector.logs.v1.LogsService/Export":
-		signal = otlp.Logs
-	default:
-		return status.Errorf(codes.Unimplemented, "method %s is not served", method)
-	}
-	var request, response []byte
-	if err := stream.RecvMsg(&request); err != nil {
-		return err
-	}
+// export takes a request of the Telemetry API and returns the encoded response.
+func (s *Server) export(stream grpc.ServerStream, signal otlp.Signal, request []byte) (response []byte, err error) {
 	p := payloads.Get().(*otlp.Payload)
 	defer payloads.Put(p)
 	malformed := p.Scan(signal, request)
-	err := s.handle(stream.Context(), Telemetry, p.Len(), Request{Signal: signal, OTLP: request}, func(*Fault) (err error) {
+	err = s.handle(stream.Context(), Telemetry, p.Len(), Request{Signal: signal, OTLP: request}, func(*Fault) (err error) {
 		if malformed != nil {
 			return status.Error(codes.InvalidArgument, malformed.Error())
 		}
 		response, err = s.takeOTLP(p)
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return stream.SendMsg(&response)
+	return response, err
 }
 
 // takeOTLP returns the encoded response.
