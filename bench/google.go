@@ -72,7 +72,7 @@ func (t *target) exporters(rpc bool) string {
 }
 
 func (t *target) exporter(name, signals string, rpc bool) string {
-	at := fmt.Sprintf("endpoint: %q, insecure: true, project: bench", t.google)
+	at := fmt.Sprintf("endpoint: %q, insecure: true, project: tailweir-bench", t.google)
 	switch {
 	case name == typeOTLP && rpc:
 		at = fmt.Sprintf("endpoint: %q", "grpc://"+t.sinkRPC)

@@ -14,7 +14,7 @@ func TestSinks(t *testing.T) {
 		if name == "otlp" {
 			return "  - {type: otlp, endpoint: \"http://h:1\", signals: [" + signals + "]}\n"
 		}
-		return "  - {type: " + name + ", endpoint: \"h:3\", insecure: true, project: bench, signals: [" + signals + "]}\n"
+		return "  - {type: " + name + ", endpoint: \"h:3\", insecure: true, project: tailweir-bench, signals: [" + signals + "]}\n"
 	}
 	for _, tt := range []struct {
 		list, again string // again: as String says it
