@@ -75,7 +75,7 @@ func NewCourier(c CourierConfig) *Courier {
 	}
 }
 
-// unsureTries is how often data is tried that may be at fault itself, with the waits between: about a minute by default.
+// unsureTries is how often data is tried that may be at fault itself, with the waits between: about half a minute by default.
 // Fewer, and an outage that answers INTERNAL makes dead letters; more, and one span that a backend stumbles over stops a
 // sender for longer.
 const unsureTries = 6
