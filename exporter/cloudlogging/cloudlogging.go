@@ -8,6 +8,7 @@ package cloudlogging
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -125,10 +126,11 @@ func (d *delivery) request(ctx context.Context, entries []entry) error {
 	}, func(i int, f *exporter.Fault) { d.refuse(entries[i], f) })
 }
 
-// write writes the entries until each is written or refused for good; an error is about all that are left.
-func (d *delivery) write(ctx context.Context, left []entry) error {
-	request := newRequest(left)
-	return d.courier.Deliver(ctx, otlp.Logs, func(ctx context.Context) *exporter.Fault {
+// write writes the entries until each is written or refused. An error is about all of them: where only some were left when
+// the rest was refused, these begin anew, lest what is written is refused with them.
+func (d *delivery) write(ctx context.Context, all []entry) error {
+	left, request := all, newRequest(all)
+	err := d.courier.Deliver(ctx, otlp.Logs, func(ctx context.Context) *exporter.Fault {
 		_, err := d.client.WriteLogEntries(ctx, request)
 		if err == nil {
 			return nil
@@ -143,6 +145,15 @@ func (d *delivery) write(ctx context.Context, left []entry) error {
 		}
 		return f
 	})
+	if f, ok := errors.AsType[*exporter.Fault](err); ok && final(f) && len(left) < len(all) {
+		return d.request(ctx, left)
+	}
+	return err
+}
+
+// final tells whether what the fault is about is not sent again.
+func final(f *exporter.Fault) bool {
+	return f.Verdict == exporter.Refused || f.Verdict == exporter.Rejected
 }
 
 // partialErrors returns what became of the entries that were not written, by index, when the others were.
@@ -163,7 +174,7 @@ func (d *delivery) sort(sent []entry, failed map[int32]*statuspb.Status) (again 
 			continue
 		}
 		f := d.fault(status.FromProto(st).Err(), e.project)
-		if f.Verdict == exporter.Refused || f.Verdict == exporter.Rejected {
+		if final(f) {
 			d.refuse(e, f)
 			continue
 		}

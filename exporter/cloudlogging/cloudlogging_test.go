@@ -128,13 +128,14 @@ func TestFaults(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		faults   []googletest.Fault
-		requests int // 0: any number
+		requests int
 		refused  []string
 		without  []string
+		lost     bool // answers, so that entries are written again
 	}{
 		{name: "none", requests: 1},
 		{name: "unavailable", faults: []googletest.Fault{{Code: codes.Unavailable, Count: 3}}, requests: 4},
-		{name: "answers are lost", faults: []googletest.Fault{{Code: codes.Unavailable, Count: 2, After: true}}, requests: 3},
+		{name: "answers are lost", faults: []googletest.Fault{{Code: codes.Unavailable, Count: 2, After: true}}, requests: 3, lost: true},
 		{name: "no answer", faults: []googletest.Fault{{Hang: true, Count: 1}}, requests: 2},
 		{name: "quota", faults: []googletest.Fault{{Code: codes.ResourceExhausted, RetryInfo: 10 * time.Millisecond, Count: 3}}, requests: 4},
 		{name: "internal", faults: []googletest.Fault{{Code: codes.Internal, Count: 3}}, requests: 4},
@@ -146,6 +147,8 @@ func TestFaults(t *testing.T) {
 		{name: "some unavailable", faults: []googletest.Fault{{Code: codes.Unavailable, Entries: []int{0, 5}, Count: 1}}, requests: 2},
 		{name: "some unavailable, then one of these refused", faults: []googletest.Fault{{Code: codes.Unavailable, Entries: []int{0, 3, 5}, Count: 1},
 			{Code: codes.InvalidArgument, Entries: []int{1}, Count: 1}}, requests: 2, refused: []string{"2[0] rejected"}, without: []string{"7/2/0"}},
+		{name: "some unavailable, then these refused as one", faults: []googletest.Fault{{Code: codes.Unavailable, Entries: []int{0, 3, 5}, Count: 1},
+			{Code: codes.InvalidArgument, Count: 3}}, requests: 5, refused: []string{"0[0] rejected"}, without: []string{"7/0/0"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s, x := serve(t, googletest.Config{}, func(c *Config) { c.Timeout = 300 * time.Millisecond })
@@ -158,6 +161,9 @@ func TestFaults(t *testing.T) {
 			n := s.Stats().Requests[googletest.CloudLogging]
 			if n != test.requests || x.Stats().Attempts != int64(n) {
 				t.Errorf("%d requests in %d attempts, want %d", n, x.Stats().Attempts, test.requests)
+			}
+			if n := s.Stats().Repeats; n > 0 && !test.lost {
+				t.Errorf("%d entries were written again", n)
 			}
 			if got := x.Stats().Refused[exporter.ReasonRejected]; got != int64(len(test.without)) {
 				t.Errorf("%d records counted as refused", got)
