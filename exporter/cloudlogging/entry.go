@@ -38,6 +38,7 @@ type mapper struct {
 	scopes    []scope    // by Record.ScopeIndex
 	hash      hash.Hash
 	encoder   encoder
+	set       []label // memory for the next record's
 
 	entries   []entry
 	refused   []exporter.Refusal
@@ -107,18 +108,17 @@ func (m *mapper) mapRecord(part *exporter.Part, at place, i int32) {
 	e.InsertId = m.insertID(at, rec)
 
 	var s special
-	l := m.labels(rec, res, &s)
+	var severityText string
+	e.Severity, severityText = severity(rec)
+	l := m.labels(rec, res, severityText, &s)
 	m.trace(e, rec, project, s.sampled(part, rec.Flags()))
 	s.fields(e)
 	e.LogName = "projects/" + project + "/logs/" + m.logID(&s, res)
-	var severityText string
-	e.Severity, severityText = severity(rec)
-	l.own(labelSeverityText, severityText)
 	body := rec.Body()
 	setPayload(e, body, rec.Size() <= maxStructured, s.stack(body), &l)
 	s.rest(&l)
-	e.Labels = l.done()
-	all, err := m.fit(e, res.encoded, body)
+	all, err := m.fit(e, l.done(), res.encoded, body)
+	m.set = l.set
 	if err != nil {
 		m.refuse(at, exporter.ReasonRejected, err)
 		return
@@ -133,12 +133,13 @@ func (m *mapper) refuse(at place, reason string, err error) {
 }
 
 // labels gathers the labels and, apart, the attributes that entries have fields for.
-func (m *mapper) labels(rec otlp.Record, res *resource, s *special) labels {
-	l := labels{set: make(map[string]string, 12)}
+func (m *mapper) labels(rec otlp.Record, res *resource, severityText string, s *special) labels {
+	l := labels{set: m.set[:0]}
 	sc := m.scope(rec)
 	l.own(labelEvent, text(rec.EventName()))
 	l.own(labelScope, sc.name)
 	l.own(labelScopeVersion, sc.version)
+	l.own(labelSeverityText, severityText)
 	if n := rec.DroppedAttributes(); n > 0 {
 		l.own(labelDropped, strconv.FormatUint(uint64(n), 10))
 	}
@@ -173,18 +174,19 @@ func (m *mapper) trace(e *loggingpb.LogEntry, rec otlp.Record, project string, s
 }
 
 // fit returns the encoded entry, shortened or split where it is larger than the API takes.
-func (m *mapper) fit(e *loggingpb.LogEntry, resource []byte, body otlp.Value) ([][]byte, error) {
-	encoded, err := m.encoder.entry(e, resource)
-	if err != nil || len(encoded) <= maxEntry && !longLabels(e) {
+func (m *mapper) fit(e *loggingpb.LogEntry, labels []label, resource []byte, body otlp.Value) ([][]byte, error) {
+	encoded, err := m.encoder.entry(e, labels, resource)
+	if err != nil || len(encoded) <= maxEntry && !long(labels) {
 		return [][]byte{encoded}, err
 	}
+	e.Labels = toMap(labels)
 	l := limiter{LogEntry: e}
 	if l.shorten(body) {
 		m.shortened++
 	}
 	var all [][]byte
 	for _, e := range l.split() {
-		if encoded, err = m.encoder.entry(e, encodeResource(e.Resource)); err != nil {
+		if encoded, err = m.encoder.entry(e, fromMap(e.Labels), encodeResource(e.Resource)); err != nil {
 			return nil, err
 		}
 		all = append(all, encoded)

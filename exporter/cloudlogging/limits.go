@@ -45,15 +45,6 @@ type leaf struct {
 	set   func(string)
 }
 
-func longLabels(e *loggingpb.LogEntry) bool {
-	for _, v := range e.Labels {
-		if len(v) > maxLabelValue {
-			return true
-		}
-	}
-	return false
-}
-
 // shorten cuts what is too long, the longest values first, and says so in a label. Text is left for split. A JSON payload that is
 // large in other ways than by long values becomes text, which loses nothing.
 func (l *limiter) shorten(body otlp.Value) bool {
@@ -157,10 +148,6 @@ func (l *limiter) note() {
 	s := strings.Join(l.notes, ", ")
 	if l.more > 0 {
 		s += ", and " + strconv.Itoa(l.more) + " more"
-	}
-	l.Labels = maps.Clone(l.Labels)
-	if l.Labels == nil {
-		l.Labels = map[string]string{}
 	}
 	l.Labels[labelShortened] = s
 }
