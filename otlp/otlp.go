@@ -91,6 +91,9 @@ const (
 	AttrTick = "tailweir.tick"
 )
 
+// AttrKept is an attribute of exported log records whose trace is decided: whether it was kept.
+const AttrKept = "tailweir.kept"
+
 // EventType returns the CloudEvents type of a payload of the signal, "" for an unknown signal.
 func (s Signal) EventType() string {
 	switch s {

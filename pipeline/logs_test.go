@@ -177,7 +177,7 @@ func (k *kept) Export(_ context.Context, b *exporter.Batch) error {
 	for _, rl := range ld.ResourceLogs().All() {
 		for _, r := range rl.ScopeLogs().At(0).LogRecords().All() {
 			said := "-"
-			if v, has := r.Attributes().Get(AttrKept); has {
+			if v, has := r.Attributes().Get(otlp.AttrKept); has {
 				said = v.AsString()
 			}
 			k.lines[fmt.Sprintf("%d %s %s", r.TraceID()[15], r.Body().Str(), said)]++

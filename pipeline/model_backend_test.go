@@ -219,7 +219,7 @@ func states(body []byte) []string {
 // plainKey is the key of an exported item without the attribute that says whether a record's trace was kept, and its value.
 func plainKey(j *judge, s otlp.Signal, resource, scope, body []byte) (key uint64, kept string) {
 	for _, v := range []bool{true, false} {
-		plain, found := bytes.CutSuffix(body, otlp.BoolAttributeField(otlp.Logs, AttrKept, v))
+		plain, found := bytes.CutSuffix(body, otlp.BoolAttributeField(otlp.Logs, otlp.AttrKept, v))
 		if found && s == otlp.Logs {
 			return keyOf(s, resource, scope, plain), fmt.Sprint(v)
 		}

@@ -137,7 +137,7 @@ func (x *backend) takeLogs(payload []byte) error {
 	for _, rl := range ld.ResourceLogs().All() {
 		for _, sl := range rl.ScopeLogs().All() {
 			for _, r := range sl.LogRecords().All() {
-				kept, has := r.Attributes().Get(AttrKept)
+				kept, has := r.Attributes().Get(otlp.AttrKept)
 				id := r.TraceID()
 				x.logs[fmt.Sprintf("%d: %s %v", id[15], r.Body().Str(), has && kept.Bool())]++
 			}

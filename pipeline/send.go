@@ -12,9 +12,6 @@ import (
 	"tailweir/tracestate"
 )
 
-// AttrKept is the attribute that an exported log record with a trace id carries: whether its trace was kept.
-const AttrKept = "tailweir.kept"
-
 // send exports departures of one signal in batches until ctx is done. What was not confirmed by then is put back, for
 // Release.
 func (p *Pipeline) send(ctx context.Context, box *outbox) error {
@@ -234,7 +231,7 @@ func (p *Pipeline) finish(batch []departure, o Outcome, dead int) {
 	}
 }
 
-// mostAdded is by how many bytes encode can make an item larger: a trace_state of its own with a threshold; AttrKept takes less.
+// mostAdded is by how many bytes encode can make an item larger: a trace_state of its own with a threshold; otlp.AttrKept takes less.
 const mostAdded = tracestate.MaxGrowth + 2
 
 // encode builds the request for departures: bytes as they came, a part for each departure. With counted set, spans say in
@@ -257,7 +254,7 @@ func encode(signal otlp.Signal, batch []departure, counted bool) *exporter.Batch
 		edit.Suffix, edit.State, edit.First = nil, nil, 0
 		switch {
 		case signal == otlp.Logs && d.decided():
-			edit.Suffix = otlp.BoolAttributeField(otlp.Logs, AttrKept, d.decision.Keep)
+			edit.Suffix = otlp.BoolAttributeField(otlp.Logs, otlp.AttrKept, d.decision.Keep)
 		case signal == otlp.Traces && counted:
 			edit.First = d.decision.First
 			random := binary.BigEndian.Uint64(d.trace[8:]) & (1<<56 - 1)

@@ -266,7 +266,7 @@ func recordsAt(t *testing.T, b *exportertest.Backend) map[string]int {
 		for _, rl := range ld.ResourceLogs().All() {
 			for _, sl := range rl.ScopeLogs().All() {
 				for _, rec := range sl.LogRecords().All() {
-					kept, has := rec.Attributes().Get(pipeline.AttrKept)
+					kept, has := rec.Attributes().Get(otlp.AttrKept)
 					got[fmt.Sprintf("%s %v %v", rec.Body().Str(), has, has && kept.Bool())]++
 				}
 			}

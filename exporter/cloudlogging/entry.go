@@ -15,10 +15,6 @@ import (
 	"tailweir/otlp"
 )
 
-// keptAttribute is what the pipeline appends to a record whose trace is decided; traceSampled says it here. It is no part of what
-// identifies a record: an undecided copy may have been exported before.
-const keptAttribute = "tailweir.kept"
-
 // entry is one entry to be sent.
 type entry struct {
 	encoded    []byte
@@ -147,7 +143,7 @@ func (m *mapper) labels(rec otlp.Record, res *resource, severityText string, s *
 		l.add(a.key, a.value)
 	}
 	for k, v := range rec.Attributes() {
-		if string(k) != keptAttribute && !s.gather(k, v) {
+		if string(k) != otlp.AttrKept && !s.gather(k, v) {
 			l.add(k, v)
 		}
 	}

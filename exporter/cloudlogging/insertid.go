@@ -11,7 +11,7 @@ import (
 
 var (
 	insertIDs = base32.HexEncoding.WithPadding(base32.NoPadding)
-	kept      = [2][]byte{otlp.BoolAttributeField(otlp.Logs, keptAttribute, false), otlp.BoolAttributeField(otlp.Logs, keptAttribute, true)}
+	kept      = [2][]byte{otlp.BoolAttributeField(otlp.Logs, otlp.AttrKept, false), otlp.BoolAttributeField(otlp.Logs, otlp.AttrKept, true)}
 )
 
 // insertID identifies the record by 128 bits of a hash over what it is, which message it came in and where it stood there: two equal

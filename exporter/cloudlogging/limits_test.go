@@ -331,7 +331,7 @@ func withDecision(t *testing.T, b *exporter.Batch, kept bool) *exporter.Batch {
 	if err := p.Scan(otlp.Logs, b.Payload); err != nil {
 		t.Fatal(err)
 	}
-	payload := p.Index().AppendGroup(nil, p.Groups()[0].First, &otlp.Edit{Suffix: otlp.BoolAttributeField(otlp.Logs, keptAttribute, kept)})
+	payload := p.Index().AppendGroup(nil, p.Groups()[0].First, &otlp.Edit{Suffix: otlp.BoolAttributeField(otlp.Logs, otlp.AttrKept, kept)})
 	if len(payload) <= len(b.Payload) {
 		t.Fatal("nothing was added")
 	}
