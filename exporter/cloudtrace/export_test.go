@@ -221,7 +221,7 @@ func TestQuota(t *testing.T) {
 	}
 }
 
-func TestRestart(t *testing.T) {
+func TestRestartAndOutage(t *testing.T) {
 	fake, e := start(t, googletest.Config{})
 	fake.Inject(googletest.Fault{Count: 6, Delay: 50 * time.Millisecond, After: true})
 	var wg sync.WaitGroup
@@ -235,9 +235,14 @@ func TestRestart(t *testing.T) {
 	for len(fake.Spans()) == 0 {
 		time.Sleep(time.Millisecond)
 	}
+	fake.SetOutage(true)
 	if err := fake.Restart(); err != nil {
 		t.Fatal(err)
 	}
+	for fake.Stats().Answers[codes.Unavailable] == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	fake.SetOutage(false)
 	wg.Wait()
 	holds(t, fake, slices.Collect(numbers(0, 60))...)
 }
@@ -313,7 +318,9 @@ func TestRequestsAreBounded(t *testing.T) {
 			s.Attributes().PutStr(fmt.Sprint("v", n), text)
 		}
 	})
-	err := export(t, e, batch(t, many, large, huge))
+	common := spans(8000, 100)
+	common.ResourceSpans().At(0).Resource().Attributes().PutStr("v", text)
+	err := export(t, e, batch(t, many, large, huge, common))
 	if diff := cmp.Diff([]refusal{{2, []int{1}, exporter.ReasonLimit}}, refusals(t, err)); diff != "" {
 		t.Errorf("refusals (-want +got):\n%s", diff)
 	}
@@ -324,7 +331,7 @@ func TestRequestsAreBounded(t *testing.T) {
 		}
 		counts = append(counts, len(r.Spans))
 	}
-	if len(counts) != 3 || len(fake.Spans()) != maxRequestSpans+1+100+1 {
+	if len(counts) < 4 || len(fake.Spans()) != maxRequestSpans+1+100+1+100 {
 		t.Errorf("requests of %v spans, %d in all", counts, len(fake.Spans()))
 	}
 }

@@ -124,6 +124,7 @@ var goldens = []struct {
 		a.PutStr("url.full", "not the span's")
 		a.PutEmptySlice("process.command_args").FromRaw([]any{"shop", "-v"})
 		a.PutStr("both", "resource")
+		allValues(a)
 		r.SetDroppedAttributesCount(2)
 		ss.SetSchemaUrl("https://opentelemetry.io/schemas/1.30.0")
 		ss.Scope().SetName("net/http")
@@ -141,6 +142,7 @@ var goldens = []struct {
 		} {
 			r.Attributes().PutStr(k, v)
 		}
+		r.Attributes().PutStr("g.co/agent", "the resource's")
 		addSpan(ss, 1)
 	}},
 	{name: "gke", make: func(_ ptrace.Traces, ss ptrace.ScopeSpans, r pcommon.Resource) {
@@ -224,6 +226,11 @@ func atLimits(ss ptrace.ScopeSpans, over int) {
 	e = addSpan(ss, 6).Events().AppendEmpty()
 	for i := range maxAttributes + over {
 		e.Attributes().PutInt(fmt.Sprintf("k%04d", i), int64(i))
+	}
+	s = addSpan(ss, 7) // with room for all but for what says that the name is cut
+	s.SetName(strings.Repeat("n", maxName+over))
+	for i := range maxAttributes - 1 {
+		s.Attributes().PutInt(fmt.Sprintf("k%04d", i), int64(i))
 	}
 }
 
