@@ -4,9 +4,13 @@ import "iter"
 
 // Details are the fields of a span that Scan does not read. They alias the payload.
 type Details struct {
+	Most int // of events, and of links, in the lists: a span can have one in two bytes, and a list takes 24 for each
+
 	StatusMessage []byte
 	Events        []Event
 	Links         []Link
+	EventCount    int // with those that are not in the list
+	LinkCount     int
 
 	// How many the source had and left out.
 	DroppedAttributes, DroppedEvents, DroppedLinks uint32
@@ -15,7 +19,7 @@ type Details struct {
 // Details reads them all in one walk over the span into d, whose memory it reuses. What asks for one of them alone is
 // served by StatusMessage, Events and Links.
 func (s Span) Details(d *Details) {
-	*d = Details{Events: d.Events[:0], Links: d.Links[:0]}
+	*d = Details{Most: d.Most, Events: d.Events[:0], Links: d.Links[:0]}
 	body, it := s.body(), s.item()
 	if !it.attrsPlain {
 		d.read(body)
@@ -33,11 +37,15 @@ func (d *Details) read(b []byte) {
 		case 10<<3 | wireVarint:
 			d.DroppedAttributes = uint32(num)
 		case 11<<3 | wireLen:
-			d.Events = append(d.Events, Event{body})
+			if d.EventCount++; d.EventCount <= d.Most {
+				d.Events = append(d.Events, Event{body})
+			}
 		case 12<<3 | wireVarint:
 			d.DroppedEvents = uint32(num)
 		case 13<<3 | wireLen:
-			d.Links = append(d.Links, Link{body})
+			if d.LinkCount++; d.LinkCount <= d.Most {
+				d.Links = append(d.Links, Link{body})
+			}
 		case 14<<3 | wireVarint:
 			d.DroppedLinks = uint32(num)
 		case 15<<3 | wireLen:

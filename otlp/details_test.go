@@ -24,8 +24,14 @@ func TestDetailsOfRandom(t *testing.T) {
 // compareDetails is called for each span that differ_test.go compares, so that mutants and fuzzing reach it.
 func compareDetails(t *testing.T, want ptrace.Span, got Span) {
 	t.Helper()
-	var d Details
+	d := Details{Most: 2}
 	got.Details(&d)
+	equal(t, "most events", len(d.Events), min(2, want.Events().Len()))
+	equal(t, "most links", len(d.Links), min(2, want.Links().Len()))
+	d.Most = 1 << 20
+	got.Details(&d)
+	equal(t, "event count", d.EventCount, want.Events().Len())
+	equal(t, "link count", d.LinkCount, want.Links().Len())
 	equal(t, "details status message", string(d.StatusMessage), want.Status().Message())
 	equal(t, "dropped attributes", d.DroppedAttributes, want.DroppedAttributesCount())
 	equal(t, "dropped events", d.DroppedEvents, want.DroppedEventsCount())

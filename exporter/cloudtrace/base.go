@@ -1,6 +1,7 @@
 package cloudtrace
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ type base struct {
 	attributes []attribute.KeyValue
 	encoded    []byte
 	agent      attribute.KeyValue // of each span, since the package adds one to spans without
+	skipped    int                // more attributes than any span can have
 	notes      notes
 }
 
@@ -51,23 +53,35 @@ func (m *mapper) base(s otlp.Span) *base {
 func (m *mapper) newBase(s otlp.Span, scope otlp.Scope) *base {
 	r := s.Resource()
 	m.notes.copy(&notes{})
-	var list []attribute.KeyValue
-	for k, v := range r.Attributes() {
-		list = append(list, m.attribute(k, v, ofSpan))
-	}
+	list := m.appendAll(nil, r.Attributes(), ofSpan)
+	skipped := m.skipped
 	list = m.appendText(list, resourceSchema, r.SchemaURL(), ofSpan)
 	list = appendCount(list, resourceDropped, r.Dropped())
-	for k, v := range scope.Attributes() {
-		list = append(list, m.attribute(append([]byte(scopeAttributes), k...), v, ofSpan))
-	}
+	list = m.appendAll(list, prefixed(scope.Attributes()), ofSpan)
+	skipped += m.skipped
 	list = m.appendText(list, scopeName, s.ScopeName(), ofSpan)
 	list = m.appendText(list, scopeVersion, s.ScopeVersion(), ofSpan)
 	list = m.appendText(list, scopeSchema, scope.SchemaURL(), ofSpan)
 	list = appendCount(list, scopeDropped, scope.Dropped())
 	list = appendMonitored(list, r)
-	b := &base{attributes: list, encoded: encode(list), agent: attribute.String(agentLabel, agent(r))}
+	if len(list) > maxAttributes {
+		var dropped int
+		list, dropped = choose(list, len(list), maxAttributes)
+		skipped += dropped
+	}
+	b := &base{attributes: list, encoded: encode(list), agent: attribute.String(agentLabel, agent(r)), skipped: skipped}
 	b.notes.copy(&m.notes)
 	return b
+}
+
+func prefixed(all iter.Seq2[[]byte, otlp.Value]) iter.Seq2[[]byte, otlp.Value] {
+	return func(yield func([]byte, otlp.Value) bool) {
+		for k, v := range all {
+			if !yield(append([]byte(scopeAttributes), k...), v) {
+				return
+			}
+		}
+	}
 }
 
 // appendMonitored appends the labels by which Cloud Trace joins a span with the machine that it ran on, g.co/r/[type]/[label].

@@ -80,8 +80,7 @@ func BenchmarkMap(b *testing.B) {
 		if err := payload.Scan(otlp.Traces, batch.Payload); err != nil {
 			b.Fatal(err)
 		}
-		p := newPlan(&payload, batch.Parts, today)
-		p.make(routes)
+		newPlan(&payload, batch, routes, today, func(*request) {}).run()
 	}
 	perSpan(b, batch, cpuTime(b)-before)
 }

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 
@@ -97,35 +98,36 @@ func (e *Exporter) Export(ctx context.Context, b *exporter.Batch) error {
 	if b.Signal != otlp.Traces {
 		return &exporter.PermanentError{Err: fmt.Errorf("export %s to %s: the API takes spans alone", b.Signal, e.endpoint)}
 	}
-	p := newPlan(payload, b.Parts, e.now())
-	p.make(&e.routes)
-	if err := e.deliver(ctx, p); err != nil {
+	var group errgroup.Group
+	group.SetLimit(maxRequests)
+	var p *plan
+	p = newPlan(payload, b, &e.routes, e.now(), func(r *request) {
+		group.Go(func() error { return e.deliver(ctx, r, p) })
+	})
+	p.run()
+	if err := group.Wait(); err != nil {
 		return fmt.Errorf("export %s to %w", b.Signal, err)
 	}
 	e.courier.Count(b, p.refused, p.shortened)
 	return exporter.Refuse(b, p.refused)
 }
 
-// deliver sends the requests at the same time. An error says that one of them can be sent later: then the batch will come
-// again, and all of it be sent again, with the same content.
-func (e *Exporter) deliver(ctx context.Context, p *plan) error {
-	errs := make([]error, len(p.requests))
-	var wg sync.WaitGroup
-	for i, r := range p.requests {
-		wg.Go(func() {
-			errs[i] = exporter.Halve(len(r.spans), func(first, end int) error {
-				return e.courier.Deliver(ctx, otlp.Traces, func(ctx context.Context) *exporter.Fault {
-					return e.attempt(ctx, r, first, end)
-				})
-			}, func(at int, f *exporter.Fault) {
-				p.refuse(r.items[at], exporter.ReasonRejected, f)
-			})
+// maxRequests is how many of one batch there are at most, under way or waiting for that: they bound the memory of a batch.
+const maxRequests = 8
+
+// deliver sends one request. An error says that it can be sent later: then the batch will come again, and all of it be sent
+// again, with the same content.
+func (e *Exporter) deliver(ctx context.Context, r *request, p *plan) error {
+	return exporter.Halve(len(r.spans), func(first, end int) error {
+		return e.courier.Deliver(ctx, otlp.Traces, func(ctx context.Context) *exporter.Fault {
+			return e.attempt(ctx, r, first, end)
 		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
+	}, func(at int, f *exporter.Fault) {
+		p.refuse(r.items[at], exporter.ReasonRejected, f)
+	})
 }
 
+// attempt is one request. What has no status of gRPC never came to the API.
 func (e *Exporter) attempt(ctx context.Context, r *request, first, end int) *exporter.Fault {
 	err := e.projects.write(ctx, r.project, r.spans[first:end])
 	if err == nil {

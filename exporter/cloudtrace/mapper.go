@@ -1,6 +1,7 @@
 package cloudtrace
 
 import (
+	"iter"
 	"slices"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -25,6 +26,9 @@ type mapper struct {
 	http    httpLabels
 	notes   notes
 	size    int
+	skipped int // attributes that were not read, of the list that is being made
+
+	blanks int // how many more elements of lists may be there only for the package to count
 
 	// Where is room for what is made:
 	attributesRoom []attribute.KeyValue
@@ -32,8 +36,25 @@ type mapper struct {
 	linksRoom      []sdktrace.Link
 }
 
+// A payload can have an attribute, an event or a link in two bytes, and here each takes up to 88. So no more of them is made than
+// can be of use, and the API's counts of what was left out, which the package makes of the lists' lengths, end where this does. What
+// tailweir.shortened says is right all the same.
+const (
+	maxRead   = 4 * maxAttributes // attributes of a list that are read: some may come several times
+	maxBlanks = 1 << 17           // of a payload
+)
+
+// blank returns how many of n elements may be made for counting alone.
+func (m *mapper) blank(n int) int {
+	n = min(n, m.blanks)
+	m.blanks -= n
+	return n
+}
+
 func newMapper(p *otlp.Payload) *mapper {
-	return &mapper{payload: p, keys: map[string]key{}, bases: map[string]*base{}, scopes: make([]*base, p.Scopes())}
+	m := &mapper{payload: p, keys: map[string]key{}, bases: map[string]*base{}, scopes: make([]*base, p.Scopes()), blanks: maxBlanks}
+	m.details.Most = max(maxEvents, maxLinks)
+	return m
 }
 
 // make makes span i and tells whether something of it had to be cut.
@@ -59,15 +80,13 @@ func (m *mapper) make(i int32, out *span) (shortened bool) {
 
 // makeEvents makes those that fit. The others are there without content, for the package to count.
 func (m *mapper) makeEvents() []sdktrace.Event {
-	events := m.details.Events
-	m.notes.left(len(events), maxEvents, "events", ofSpan)
-	out := take(&m.eventsRoom, len(events))
-	for i, e := range events[:min(len(events), maxEvents)] {
+	n := m.details.EventCount
+	events := m.details.Events[:min(n, maxEvents)]
+	m.notes.left(n, len(events), "events", ofSpan)
+	out := take(&m.eventsRoom, len(events)+m.blank(n-len(events)))
+	for i, e := range events {
 		where := place{"event", i}
-		list := m.list[:0]
-		for k, v := range e.Attributes() {
-			list = append(list, m.attribute(k, v, where))
-		}
+		list := m.appendAll(m.list[:0], e.Attributes(), where)
 		own := len(list)
 		list = appendCount(list, droppedAttributes, e.Dropped())
 		out[i] = sdktrace.Event{Name: m.name(e.Name(), where), Time: timeOf(e.Time()), Attributes: m.fit(list, own, maxAttributes, where)}
@@ -78,17 +97,16 @@ func (m *mapper) makeEvents() []sdktrace.Event {
 
 // makeLinks is makeEvents for links. One without ids leads nowhere, and the API would refuse the span for it.
 func (m *mapper) makeLinks() []sdktrace.Link {
-	all := m.details.Links
-	links := slices.DeleteFunc(all, func(l otlp.Link) bool { return l.TraceID().IsZero() || l.SpanID().IsZero() })
-	m.notes.left(len(all), len(links), "links, without ids", ofSpan)
-	m.notes.left(len(links), maxLinks, "links", ofSpan)
-	out := take(&m.linksRoom, len(links))
-	for i, l := range links[:min(len(links), maxLinks)] {
+	n, read := m.details.LinkCount, len(m.details.Links)
+	links := slices.DeleteFunc(m.details.Links, func(l otlp.Link) bool { return l.TraceID().IsZero() || l.SpanID().IsZero() })
+	m.notes.left(n, n-read+len(links), "links, without ids", ofSpan)
+	n += len(links) - read
+	links = links[:min(len(links), maxLinks)]
+	m.notes.left(n, len(links), "links", ofSpan)
+	out := take(&m.linksRoom, len(links)+m.blank(n-len(links)))
+	for i, l := range links {
 		where := place{"link", i}
-		list := m.list[:0]
-		for k, v := range l.Attributes() {
-			list = append(list, m.attribute(k, v, where))
-		}
+		list := m.appendAll(m.list[:0], l.Attributes(), where)
 		own := len(list)
 		list = m.appendContext(list, l.TraceState(), l.Flags(), where)
 		list = appendCount(list, droppedAttributes, l.Dropped())
@@ -99,6 +117,18 @@ func (m *mapper) makeLinks() []sdktrace.Link {
 		m.size += sizeOfLink
 	}
 	return out
+}
+
+func (m *mapper) appendAll(list []attribute.KeyValue, all iter.Seq2[[]byte, otlp.Value], where place) []attribute.KeyValue {
+	m.skipped = 0
+	for k, v := range all {
+		if len(list) < maxRead {
+			list = append(list, m.attribute(k, v, where))
+		} else {
+			m.skipped++
+		}
+	}
+	return list
 }
 
 // spanAttributes returns the span's own attributes, and those of the base encoded. Where keys are the same the later one counts: so
@@ -114,7 +144,7 @@ func (m *mapper) spanAttributes(s otlp.Span, base *base) (out []attribute.KeyVal
 	list = appendCount(list, droppedLinks, m.details.DroppedLinks)
 	limit, shared := maxAttributes, base.encoded
 	if n := len(base.attributes) + len(list); n > limit || n == limit && m.notes.any() {
-		limit, shared = limit-1, nil
+		limit, shared, m.skipped = limit-1, nil, m.skipped+base.skipped
 		list, own = slices.Concat(list[:1], base.attributes, list[1:]), own+len(base.attributes) // the agent first
 	}
 	out = m.fit(list, own, limit, ofSpan)
@@ -127,8 +157,12 @@ func (m *mapper) spanAttributes(s otlp.Span, base *base) (out []attribute.KeyVal
 }
 
 func (m *mapper) appendOwn(list []attribute.KeyValue, s otlp.Span) []attribute.KeyValue {
-	m.http = httpLabels{}
+	m.http, m.skipped = httpLabels{}, 0
 	for k, v := range s.Attributes() {
+		if len(list) >= maxRead {
+			m.skipped++
+			continue
+		}
 		key := m.key(k)
 		kv := attribute.KeyValue{Key: key.name, Value: m.value(k, v, ofSpan)}
 		if key.shorter {

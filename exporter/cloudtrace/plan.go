@@ -3,6 +3,8 @@ package cloudtrace
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,13 +15,17 @@ import (
 	"tailweir/otlp"
 )
 
-// plan is a batch made into requests.
+// plan makes a batch into requests, one after the other: a resource is in each of its spans, so that all of them together can be
+// larger than the batch by far.
 type plan struct {
 	payload   *otlp.Payload
 	parts     []exporter.Part
 	now       time.Time
-	requests  []*request
-	shortened int // spans
+	mapper    *mapper
+	projects  *gcp.Chooser
+	open      map[string]*request // the one of each project that still grows
+	full      func(*request)      // takes those that do not
+	shortened int                 // spans
 
 	mu      sync.Mutex // guards refused
 	refused []exporter.Refusal
@@ -36,27 +42,30 @@ type request struct {
 // item is where in the batch a span is from.
 type item struct{ part, index int }
 
-func newPlan(payload *otlp.Payload, parts []exporter.Part, now time.Time) *plan {
-	return &plan{payload: payload, parts: parts, now: now}
+func newPlan(payload *otlp.Payload, b *exporter.Batch, routes *gcp.Routes, now time.Time, full func(*request)) *plan {
+	return &plan{
+		payload: payload, parts: b.Parts, now: now, mapper: newMapper(payload), projects: routes.For(payload),
+		open: map[string]*request{}, full: full,
+	}
 }
 
 var errNoID = errors.New("span without trace id or span id")
 
-func (p *plan) make(routes *gcp.Routes) {
+func (p *plan) run() {
 	var at item
-	mapper, choice := newMapper(p.payload), routes.For(p.payload)
-	open := map[string]*request{} // the one of each project that still grows
-	spans := make([]span, p.payload.Len())
-	for i := range spans {
+	for i := range int32(p.payload.Len()) {
 		for at.part < len(p.parts) && at.index == p.parts[at.part].Items {
 			at = item{part: at.part + 1}
 		}
-		p.add(int32(i), at, &spans[i], mapper, choice, open)
+		p.add(i, at)
 		at.index++
+	}
+	for _, project := range slices.Sorted(maps.Keys(p.open)) {
+		p.full(p.open[project])
 	}
 }
 
-func (p *plan) add(i int32, at item, into *span, m *mapper, choice *gcp.Chooser, open map[string]*request) {
+func (p *plan) add(i int32, at item) {
 	s := p.payload.Span(i)
 	if !s.Valid() {
 		p.refuse(at, exporter.ReasonRejected, errNoID)
@@ -66,21 +75,31 @@ func (p *plan) add(i int32, at item, into *span, m *mapper, choice *gcp.Chooser,
 		p.refuse(at, exporter.ReasonAge, gcp.SpanAges.Fault(s.Start(), p.now))
 		return
 	}
-	shortened := m.make(i, into)
-	if into.size > maxSpanBytes {
-		p.refuse(at, exporter.ReasonLimit, fmt.Errorf("span of about %d bytes, the limit is %d bytes", into.size, maxSpanBytes))
+	out := new(span)
+	shortened := p.mapper.make(i, out)
+	if out.size > maxSpanBytes {
+		p.refuse(at, exporter.ReasonLimit, fmt.Errorf("span of about %d bytes, the limit is %d bytes", out.size, maxSpanBytes))
 		return
 	}
 	if shortened {
 		p.shortened++
 	}
-	project := choice.Project(i)
-	r := open[project]
-	if r == nil || len(r.spans) == maxRequestSpans || r.size+into.size > maxRequestBytes {
-		r = &request{project: project}
-		open[project], p.requests = r, append(p.requests, r)
+	r := p.requestFor(p.projects.Project(i), out.size)
+	r.spans, r.items, r.size = append(r.spans, out), append(r.items, at), r.size+out.size
+}
+
+// requestFor returns the open request of the project, with room for a span.
+func (p *plan) requestFor(project string, size int) *request {
+	r := p.open[project]
+	if r != nil && (len(r.spans) == maxRequestSpans || r.size+size > maxRequestBytes) {
+		p.full(r)
+		r = nil
 	}
-	r.spans, r.items, r.size = append(r.spans, into), append(r.items, at), r.size+into.size
+	if r == nil {
+		r = &request{project: project}
+		p.open[project] = r
+	}
+	return r
 }
 
 func (p *plan) refuse(at item, reason string, err error) {

@@ -2,6 +2,7 @@ package cloudtrace
 
 import (
 	"encoding/base64"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -86,46 +87,45 @@ func valid(b []byte) string {
 	return strings.ToValidUTF8(string(b), "\uFFFD")
 }
 
-// fit copies list, of which what begins at own is ours, to where it stays, as far as it fits: ours first, then by the order of
-// the list. The package counts attributes whose keys are too long as dropped; that is the way to tell it how many were.
+// fit copies list, of which what begins at own is ours, to where it stays, as far as it fits. The package counts attributes whose keys
+// are too long as dropped; that is the way to tell it how many were.
 func (m *mapper) fit(list []attribute.KeyValue, own, limit int, where place) []attribute.KeyValue {
 	m.list = list
+	blanks := 0
 	if len(list) > limit {
-		list = m.choose(list, own, limit, where)
+		kept, dropped := choose(list, own, limit)
+		dropped += m.skipped
+		m.notes.left(len(kept)+dropped, len(kept), "attributes", where)
+		list, blanks = kept, m.blank(dropped)
 	}
 	for i := range list {
 		m.size += sizeOf(list[i])
 	}
-	out := take(&m.attributesRoom, len(list)+1) // one more for tailweir.shortened
-	return out[:copy(out, list)]
+	out := take(&m.attributesRoom, len(list)+blanks+1) // one more for tailweir.shortened
+	for i := copy(out, list); i < len(out)-1; i++ {
+		out[i] = tooLong
+	}
+	return out[:len(out)-1]
 }
 
-func (m *mapper) choose(list []attribute.KeyValue, own, limit int, where place) []attribute.KeyValue {
+// choose takes as many attributes as may be, ours first, then by the order of the list. Of those with the same key the
+// last counts, but ours before it.
+func choose(list []attribute.KeyValue, own, limit int) (out []attribute.KeyValue, dropped int) {
 	at := make(map[attribute.Key]int, limit)
-	out, dropped := make([]attribute.KeyValue, 0, limit), 0
-	put := func(kv attribute.KeyValue) {
-		i, ok := at[kv.Key]
+	ours := len(list) - own
+	for _, kv := range slices.Concat(list[own:], list[:own]) {
+		i, known := at[kv.Key]
 		switch {
-		case ok && i >= len(list)-own:
+		case known && i >= ours:
 			out[i] = kv
-		case !ok && len(out) < limit:
+		case !known && len(out) < limit:
 			at[kv.Key] = len(out)
 			out = append(out, kv)
-		case !ok:
+		case !known:
 			dropped++
 		}
 	}
-	for _, kv := range list[own:] {
-		put(kv)
-	}
-	for _, kv := range list[:own] {
-		put(kv)
-	}
-	m.notes.left(len(out)+dropped, len(out), "attributes", where)
-	for range dropped {
-		out = append(out, tooLong)
-	}
-	return out
+	return out, dropped
 }
 
 var tooLong = attribute.Bool(strings.Repeat("-", maxKey+1), true)
