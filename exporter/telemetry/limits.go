@@ -207,7 +207,7 @@ func (c *cutter) attributes(where string, m pcommon.Map, most int, mark bool) (d
 		return at > most
 	})
 	if mark && len(c.notes) > 0 {
-		m.PutStr(ShortenedAttribute, clean(strings.Join(c.notes, ", "), maxNotes))
+		m.PutStr(ShortenedAttribute, clean(strings.Join(c.notes, ", "), min(maxNotes, limits.Value)))
 	}
 	return dropped
 }

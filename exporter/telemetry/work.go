@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -232,6 +233,9 @@ func (w *work) shorten() error {
 	}
 	if err := w.cut.Scan(w.scanned.Signal(), all.Bytes()); err != nil {
 		return err
+	}
+	if w.cut.Len() != w.scanned.Len() {
+		return fmt.Errorf("%d items are %d when shortened", w.scanned.Len(), w.cut.Len())
 	}
 	w.payload = &w.cut
 	w.measureHeaders()
