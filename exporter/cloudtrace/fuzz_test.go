@@ -26,12 +26,8 @@ import (
 // FuzzExport: of any valid payload, each span gets through the fake's limits, or is refused here for a reason that is not one of the
 // API's; and our encoding of the package's requests is the library's.
 func FuzzExport(f *testing.F) {
-	rnd := rand.New(rand.NewPCG(6, 6))
-	for range 4 {
-		f.Add(marshal(f, randomTraces(rnd)))
-	}
 	for _, c := range goldens {
-		if !strings.HasPrefix(c.name, "limits") {
+		if !strings.HasPrefix(c.name, "limits") { // with those the fuzzer is too slow
 			td, ss, r := scoped()
 			c.make(td, ss, r)
 			f.Add(marshal(f, td))
