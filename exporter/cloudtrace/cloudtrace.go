@@ -1,13 +1,13 @@
 // Package cloudtrace writes spans by the Cloud Trace API, through Google's exporter for the OpenTelemetry SDK
 // (github.com/GoogleCloudPlatform/opentelemetry-operations-go/exporter/trace, "the package" here).
 //
-// Deprecated upstream: Google will archive the package after January 1st, 2027, and recommends OTLP. For a new setup take package
-// telemetry, which sends spans as the bytes they came in.
+// Deprecated upstream: Google will archive the package after January 1st, 2027, and recommends OTLP. For a new setup take
+// package telemetry, which sends spans as the bytes they came in.
 //
-// The package makes a request of spans that an SDK would give it, and loses what an SDK's spans do not have or it does not read. So
-// what it is given is a payload's spans with all of that among the attributes: resource and scope with schema URLs, the labels
-// of HTTP by current conventions, arrays and maps as JSON, trace state and flags, the source's dropped counts. Limits
-// are kept before it, so that nothing is cut without being named in the attribute tailweir.shortened.
+// The package makes a request of spans that an SDK would give it, and loses what an SDK's spans do not have or it does not
+// read. So what it is given is a payload's spans with all of that among the attributes: resource and scope with schema URLs,
+// the labels of HTTP by current conventions, arrays and maps as JSON, trace state and flags, the source's dropped counts.
+// Limits are kept before it, so that nothing is cut without being named in the attribute tailweir.shortened.
 package cloudtrace
 
 import (
@@ -73,8 +73,8 @@ func New(ctx context.Context, c Config) (*Exporter, error) {
 		payloads: sync.Pool{New: func() any { return new(otlp.Payload) }},
 		now:      time.Now,
 	}
-	cmp.Or(c.Courier.Logger, slog.Default()).Warn("the exporter type cloudtrace uses a library that Google has deprecated and will archive after 2027-01-01; "+
-		"the type telemetry writes to Cloud Trace, too, and loses less", "exporter", e.Name())
+	cmp.Or(c.Courier.Logger, slog.Default()).Warn("the exporter type cloudtrace uses a library that Google has deprecated "+
+		"and will archive after 2027-01-01; the type telemetry writes to Cloud Trace, too, and loses less", "exporter", e.Name())
 	return e, nil
 }
 
@@ -134,7 +134,9 @@ func (e *Exporter) attempt(ctx context.Context, r *request, first, end int) *exp
 		return nil
 	}
 	if _, answered := status.FromError(err); !answered {
-		return &exporter.Fault{Endpoint: e.endpoint, Code: "not sent", Msg: exporter.Clip(err.Error()), Verdict: exporter.Busy, Cause: err}
+		return &exporter.Fault{
+			Endpoint: e.endpoint, Code: "not sent", Msg: exporter.Clip(err.Error()), Verdict: exporter.Busy, Cause: err,
+		}
 	}
 	return exporter.StatusFault(e.endpoint, err, e.verdict(r.project))
 }

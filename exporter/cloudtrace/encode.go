@@ -13,8 +13,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// sending is a request that the package made of spans, with the attributes that the package did not see. In the encoded form entries of a map
-// follow each other, and of two with the same key the later one counts: so what many spans share is copied before each one's own.
+// sending is a request that the package made of spans, with the attributes that the package did not see. In the encoded form
+// entries of a map follow each other, and of two with the same key the later one counts: so what many spans share is copied
+// before each one's own.
 type sending struct {
 	*tracepb.BatchWriteSpansRequest
 	spans []sdktrace.ReadOnlySpan // *span, as many as the request's
@@ -63,8 +64,8 @@ func protoOf(v attribute.Value) *tracepb.AttributeValue {
 	return &tracepb.AttributeValue{Value: &tracepb.AttributeValue_StringValue{StringValue: &tracepb.TruncatableString{Value: text}}}
 }
 
-// writer writes messages of the API as far as the package fills them: it knows neither stack traces, child counts nor message events.
-// A field without content is not written, as in proto3.
+// writer writes messages of the API as far as the package fills them: it knows neither stack traces, child counts nor
+// message events. A field without content is not written, as in proto3.
 type writer struct{ b []byte }
 
 func (w *writer) request(r *sending) {

@@ -11,8 +11,8 @@ import (
 	"tailweir/otlp"
 )
 
-// mapper makes the package's spans of a payload's. It serves one goroutine and one payload. The same span is always made into the
-// same, whatever else is in the payload.
+// mapper makes the package's spans of a payload's. It serves one goroutine and one payload. The same span is always made
+// into the same, whatever else is in the payload.
 type mapper struct {
 	payload *otlp.Payload
 	keys    map[string]key
@@ -36,9 +36,9 @@ type mapper struct {
 	linksRoom      []sdktrace.Link
 }
 
-// A payload can have an attribute, an event or a link in two bytes, and here each takes up to 88. So no more of them is made than
-// can be of use, and the API's counts of what was left out, which the package makes of the lists' lengths, end where this does. What
-// tailweir.shortened says is right all the same.
+// A payload can have an attribute, an event or a link in two bytes, and here each takes up to 88. So no more of them is made
+// than can be of use, and the API's counts of what was left out, which the package makes of the lists' lengths, end where
+// this does. What tailweir.shortened says is right all the same.
 const (
 	maxRead   = 4 * maxAttributes // attributes of a list that are read: some may come several times
 	maxBlanks = 1 << 17           // of a payload
@@ -110,10 +110,8 @@ func (m *mapper) makeLinks() []sdktrace.Link {
 		own := len(list)
 		list = m.appendContext(list, l.TraceState(), l.Flags(), where)
 		list = appendCount(list, droppedAttributes, l.Dropped())
-		out[i] = sdktrace.Link{
-			SpanContext: trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID(l.TraceID()), SpanID: trace.SpanID(l.SpanID())}),
-			Attributes:  m.fit(list, own, maxAttributes, where),
-		}
+		to := trace.SpanContextConfig{TraceID: trace.TraceID(l.TraceID()), SpanID: trace.SpanID(l.SpanID())}
+		out[i] = sdktrace.Link{SpanContext: trace.NewSpanContext(to), Attributes: m.fit(list, own, maxAttributes, where)}
 		m.size += sizeOfLink
 	}
 	return out
@@ -131,8 +129,8 @@ func (m *mapper) appendAll(list []attribute.KeyValue, all iter.Seq2[[]byte, otlp
 	return list
 }
 
-// spanAttributes returns the span's own attributes, and those of the base encoded. Where keys are the same the later one counts: so
-// the span's own stand after the others, and ours after those. If there are too many of them all are in the list.
+// spanAttributes returns the span's own attributes, and those of the base encoded. Where keys are the same the later one
+// counts: so the span's own stand after the others, and ours after those. If there are too many of them all are in the list.
 func (m *mapper) spanAttributes(s otlp.Span, base *base) (out []attribute.KeyValue, shared []byte) {
 	list := m.appendOwn(append(m.list[:0], base.agent), s)
 	own := len(list)

@@ -24,8 +24,9 @@ import (
 	"tailweir/exporter/gcp"
 )
 
-// projects holds an exporter of the package for each project and connection: an exporter reads a span's project, if it is not its
-// own, only from the resource, which ours do not have (see span.Resource). All share the connections. Safe for concurrent use.
+// projects holds an exporter of the package for each project and connection: an exporter reads a span's project, if it is
+// not its own, only from the resource, which ours do not have (see span.Resource). All share the connections. Safe for
+// concurrent use.
 type projects struct {
 	pool grpctransport.GRPCClientConnPool
 
@@ -111,7 +112,8 @@ var errAnswered = errors.New("answered with an error")
 // intercept joins the request with what the package did not see of the spans, and hides errors from the package's client, which
 // would send a request again by itself, without knowing of RetryInfo or of how many others are under way, and whose last
 // error would be the only one seen.
-func intercept(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+func intercept(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker,
+	opts ...grpc.CallOption) error {
 	c := ctx.Value(callKey{}).(*call)
 	c.err = invoke(ctx, method, &sending{req.(*tracepb.BatchWriteSpansRequest), c.spans}, reply, conn, opts...)
 	if c.err != nil {

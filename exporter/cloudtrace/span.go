@@ -12,8 +12,8 @@ import (
 	"tailweir/otlp"
 )
 
-// span is a span for the package. The methods are those that the package calls; the interface, which is nil, is there for the others
-// and for one that is private, so that there is no other way to make a ReadOnlySpan without copying all of it.
+// span is a span for the package. The methods are those that the package calls; the interface, which is nil, is there for
+// the others and for one that is private, so that there is no other way to make a ReadOnlySpan without copying all of it.
 type span struct {
 	sdktrace.ReadOnlySpan
 
@@ -49,8 +49,8 @@ const (
 	flagIsRemote    = 0x200
 )
 
-// remoteParent tells whether the parent is in another process. Where the source does not say, which is true of older SDKs, it is for the
-// kinds of spans that answer somebody else's.
+// remoteParent tells whether the parent is in another process. Where the source does not say, which is true of older SDKs,
+// it is for the kinds of spans that answer somebody else's.
 func remoteParent(s otlp.Span) bool {
 	if s.ParentSpanID().IsZero() {
 		return false

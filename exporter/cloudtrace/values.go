@@ -87,8 +87,8 @@ func valid(b []byte) string {
 	return strings.ToValidUTF8(string(b), "\uFFFD")
 }
 
-// fit copies list, of which what begins at own is ours, to where it stays, as far as it fits. The package counts attributes whose keys
-// are too long as dropped; that is the way to tell it how many were.
+// fit copies list, of which what begins at own is ours, to where it stays, as far as it fits. The package counts attributes
+// whose keys are too long as dropped; that is the way to tell it how many were.
 func (m *mapper) fit(list []attribute.KeyValue, own, limit int, where place) []attribute.KeyValue {
 	m.list = list
 	blanks := 0
