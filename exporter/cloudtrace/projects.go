@@ -39,7 +39,7 @@ type destination struct {
 	conn    *grpc.ClientConn
 }
 
-// maxProjects bounds those that are remembered: apps name projects, too. Making one takes some 20 µs and no connection.
+// maxProjects bounds those that are remembered: apps name projects, too. Making one takes 6 µs and no connection.
 const maxProjects = 1000
 
 // newProjects also makes the exporter of the first project, so that what is wrong with the package's options is found at start.
@@ -89,9 +89,9 @@ func (p *projects) write(ctx context.Context, project string, spans []sdktrace.R
 	if err != nil {
 		return err
 	}
-	a := call{spans: spans}
-	if err = e.ExportSpans(context.WithValue(ctx, callKey{}, &a), spans); a.err != nil {
-		return a.err
+	c := call{spans: spans}
+	if err = e.ExportSpans(context.WithValue(ctx, callKey{}, &c), spans); c.err != nil {
+		return c.err
 	}
 	return err
 }
