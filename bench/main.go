@@ -34,10 +34,10 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	commands := map[string]func(context.Context, []string) error{
-		"run": orchestrate, "cost": compareCosts, "load": load, "sink": serveSink, "broker": serveBroker, "torture": torture, "outage": outage,
+		"run": orchestrate, "cost": compareCosts, "load": load, "sink": serveSink, "broker": serveBroker, "torture": torture, "outage": outage, "exporters": measureExporters,
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
-		return errors.New("usage: bench run|cost|load|sink|broker|torture|outage [flags]; -h after a command lists its flags")
+		return errors.New("usage: bench run|cost|load|sink|broker|torture|outage|exporters [flags]; -h after a command lists its flags")
 	}
 	return commands[args[0]](ctx, args[1:])
 }

@@ -243,7 +243,12 @@ func TestRefusedItemsOfWhatWasHandedBack(t *testing.T) {
 			}
 		}
 		r.p.mu.Unlock()
-		r.backend.answer, dead.away = nil, false
+		r.backend.mu.Lock()
+		r.backend.answer = nil
+		r.backend.mu.Unlock()
+		dead.mu.Lock()
+		dead.away = false
+		dead.mu.Unlock()
 		r.sleep(time.Minute)
 		r.want("exported", r.backend.spans, map[string]int{"1/3": 1, "1/4": 1})
 		r.want("letters", len(dead.letters), 0)
