@@ -29,6 +29,10 @@ var labelRows = []row{
 	{"dropped attributes", func(d difference, p pair) bool {
 		return d.path == "labels[otel.dropped_attributes_count]" && d.theirs == ""
 	}},
+	{"attributes of the scope", func(d difference, p pair) bool {
+		v, is := p.place().scope.Scope().Attributes().Get(keyOf(d.path))
+		return is && strings.HasPrefix(d.path, "labels[") && d.theirs == "" && d.ours == v.AsString()
+	}},
 	{"attributes that begin with `gcp.`", func(d difference, p pair) bool {
 		return strings.HasPrefix(d.path, "labels[gcp.") && d.theirs == "" && d.ours == strings.ToValidUTF8(p.attribute(keyOf(d.path)), "\uFFFD")
 	}},
