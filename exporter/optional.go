@@ -46,7 +46,7 @@ func (o *Optional) Export(_ context.Context, b *Batch) error {
 		o.lost += int64(b.Items)
 		if !o.full {
 			o.full = true
-			o.log.Warn("an exporter that is not required lags behind: what comes now is lost to it", "exporter", o.Name(), "pending_bytes", o.bytes)
+			o.log.Warn("an exporter that is not required lags behind: what comes now is lost to it", "pending_bytes", o.bytes)
 		}
 		return nil
 	}
@@ -81,7 +81,7 @@ func (o *Optional) end() {
 		o.lost += int64(b.Items)
 	}
 	if len(o.waiting) > 0 {
-		o.log.Warn("an exporter that is not required had not caught up at the end", "exporter", o.Name(), "batches_lost", len(o.waiting))
+		o.log.Warn("an exporter that is not required had not caught up at the end", "batches_lost", len(o.waiting))
 	}
 	o.waiting = nil
 	o.changed.Broadcast()
@@ -108,7 +108,7 @@ func (o *Optional) deliver(ctx context.Context, b *Batch) {
 	err := o.Exporter.Export(ctx, b)
 	lost := lostOf(b, err)
 	if lost > 0 && ctx.Err() == nil {
-		o.log.Warn("an exporter that is not required refused items", "exporter", o.Name(), "signal", b.Signal.String(), "items", lost, "error", err)
+		o.log.Warn("an exporter that is not required refused items", "signal", b.Signal.String(), "items", lost, "error", err)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -74,8 +74,8 @@ func TestOutageInTheLog(t *testing.T) {
 		want    string
 		works   bool // "export works again" is logged
 	}{
-		{"a revoked key", &cycle{faults: []*Fault{key}}, three, 0, true, "check the exporter's headers and credentials", false},
-		{"a wrong path", &cycle{faults: []*Fault{path}}, three, 0, true, "check the exporter's endpoint and its path", false},
+		{"a revoked key", &cycle{faults: []*Fault{key}}, three, 0, true, "check the exporter's credentials or headers", false},
+		{"a wrong path", &cycle{faults: []*Fault{path}}, three, 0, true, "check the exporter's endpoint, its path", false},
 		{"a key that works every other time", &cycle{faults: []*Fault{key, nil}}, three, 0, true, "credentials", true},
 		{"busy", &cycle{faults: []*Fault{full}}, three, 1, false, "error=\"e: 503\"", false},
 		{"busy, then a revoked key", &cycle{faults: []*Fault{full, key}}, three, 1, true, "credentials", false},

@@ -29,9 +29,9 @@ func (v Verdict) held() bool { return v >= Busy }
 func (v Verdict) advice() string {
 	switch v {
 	case NoAccess:
-		return "check the exporter's headers and credentials, and the account behind them; the data is held until then"
+		return "check the exporter's credentials or headers, and what their account may do; the data is held until then"
 	case NoEndpoint:
-		return "check the exporter's endpoint and its path, or leave the signal out of its signals if the backend does not take it; the data is held until then"
+		return "check the exporter's endpoint, its path and its project, or leave the signal out of its signals if the backend does not take it; the data is held until then"
 	}
 	return ""
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"tailweir/queue"
 )
@@ -42,6 +43,9 @@ func Main(name string, run func(ctx context.Context, args []string, getenv func(
 // CloudLog returns a logger that writes JSON with the field names that Cloud Logging reads from a container's output.
 func CloudLog(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindDuration {
+			a.Value = slog.StringValue(a.Value.Duration().Round(time.Millisecond).String()) // not a count of nanoseconds
+		}
 		if len(groups) > 0 {
 			return a
 		}

@@ -231,12 +231,13 @@ func (w *Worker) closePublishers() {
 func (w *Worker) openExporters() error {
 	taken := map[Signal]bool{}
 	for i, c := range w.cfg.Exporters {
-		x, err := c.open(w.cfg.Project, w.opts.Log)
+		log := w.opts.Log.With("exporter", c.String())
+		x, err := c.open(w.cfg.Project, log)
 		if err != nil {
 			return fmt.Errorf("exporters[%d]: %w", i, err)
 		}
 		if !c.required() {
-			o := exporter.NewOptional(x, int(c.MaxPending), w.opts.Log)
+			o := exporter.NewOptional(x, int(c.MaxPending), log)
 			w.lagging, x = append(w.lagging, o), o
 		}
 		var signals []otlp.Signal
@@ -245,7 +246,7 @@ func (w *Worker) openExporters() error {
 			signals = append(signals, s.otlp())
 		}
 		w.exporters = append(w.exporters, exporter.Only(x, signals...))
-		w.opts.Log.Info("what is kept goes to", "exporter", c.String(), "signals", c.signals(), "required", c.required())
+		log.Info("what is kept goes to", "signals", c.signals(), "required", c.required())
 	}
 	for _, s := range []Signal{"traces", "logs"} {
 		if !taken[s] && !w.opts.Local {

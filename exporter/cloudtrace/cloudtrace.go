@@ -73,8 +73,8 @@ func New(ctx context.Context, c Config) (*Exporter, error) {
 		payloads: sync.Pool{New: func() any { return new(otlp.Payload) }},
 		now:      time.Now,
 	}
-	cmp.Or(c.Courier.Logger, slog.Default()).Warn("the exporter type cloudtrace uses a library that Google has deprecated "+
-		"and will archive after 2027-01-01; the type telemetry writes to Cloud Trace, too, and loses less", "exporter", e.Name())
+	cmp.Or(c.Courier.Logger, slog.Default()).Warn("the exporter type cloudtrace uses a library that Google has deprecated " +
+		"and will archive after 2027-01-01; the type telemetry writes to Cloud Trace, too, and loses less")
 	return e, nil
 }
 
