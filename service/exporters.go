@@ -211,7 +211,7 @@ func (c ExporterConfig) check(d *strictyaml.Decoder, path, project string) {
 		}
 	}
 	for i, s := range c.Signals {
-		if !slices.Contains(takes[c.Type].possible, s) {
+		if s != "" && !slices.Contains(takes[c.Type].possible, s) { // "": the decoder has said so
 			d.Faultf(fmt.Sprintf("%s.signals[%d]", path, i), "%s: a %s exporter takes %s only", s, c.Type, takes[c.Type].possible[0])
 		}
 	}

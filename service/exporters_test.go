@@ -15,6 +15,7 @@ func TestExporterFaults(t *testing.T) {
 		"another's project":   {"[{type: otlp, endpoint: 'http://h', project: some-project}]", "exporters[0].project: belongs to no otlp exporter"},
 		"spans for logging":   {"[{type: cloudlogging, signals: [traces]}]", "exporters[0].signals[0]: traces: a cloudlogging exporter takes logs only"},
 		"logs for trace":      {"[{type: cloudtrace, signals: [traces, logs]}]", "exporters[0].signals[1]: logs: a cloudtrace exporter takes traces only"},
+		"no signal":           {"[{type: telemetry, signals: [traces, log]}]", "exporters[0].signals[1]: unknown value \"log\", did you mean \"logs\"?"},
 		"insecure":            {"[{type: telemetry, insecure: true}]", "insecure: only with an endpoint"},
 		"no project id":       {"[{type: telemetry, project: 12}]", "exporters[0].project: is 12, want a string"},
 		"bad project":         {"[{type: telemetry, project: Shop}]", "project \"Shop\""},
@@ -30,7 +31,7 @@ func TestExporterFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := Default()
 			err := cfg.Parse("w.yaml", []byte("exporters: "+tt.exporters+"\n"))
-			if err == nil || !strings.Contains(err.Error(), tt.want) {
+			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), ": : ") {
 				t.Errorf("want %q in:\n%v", tt.want, err)
 			}
 		})
