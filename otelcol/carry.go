@@ -247,15 +247,16 @@ func (t *translation) add(c *component, e service.ExporterConfig) {
 // google takes the collector's exporter to Google Cloud over as two: spans go out as OTLP, as Google recommends by now.
 func (t *translation) google(c *component) {
 	s := t.settings(c)
-	project, logs := s.literal("project"), s.sub("log")
+	project, timeout, logs := s.literal("project"), s.wait("timeout"), s.sub("log")
 	name := logs.literal("default_log_name")
 	logs.loseRest("Tailweir's exporters have no such setting")
 	s.done()
 	if t.serves(c, "traces") {
-		t.add(c, service.ExporterConfig{Type: "telemetry", Project: project})
+		t.lose(c.path(), "carried over as telemetry, another API of Cloud Trace's: enable telemetry.googleapis.com, and grant roles/telemetry.writer")
+		t.add(c, service.ExporterConfig{Type: "telemetry", Project: project, Timeout: timeout})
 	}
 	if t.serves(c, "logs") {
-		t.add(c, service.ExporterConfig{Type: "cloudlogging", Project: project, LogName: name})
+		t.add(c, service.ExporterConfig{Type: "cloudlogging", Project: project, LogName: name, Timeout: timeout})
 	}
 }
 

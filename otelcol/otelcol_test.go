@@ -64,19 +64,20 @@ const all = "{name: all, type: always_sample}"
 
 func TestCarryExporters(t *testing.T) {
 	for name, tt := range map[string]struct{ exporter, want, lost string }{
-		"grpc":        {"otlp/x: {endpoint: 'a:1'}", "{type: otlp, signals: [traces], endpoint: 'grpcs://a:1'}", ""},
-		"plain grpc":  {"otlp/x: {endpoint: 'http://a:1', compression: none, timeout: 3s}", "{type: otlp, signals: [traces], endpoint: 'grpc://a:1', compression: none, timeout: 3s}", ""},
-		"dns":         {"otlp/x: {endpoint: 'dns:///a:1', tls: {insecure: true}}", "{type: otlp, signals: [traces], endpoint: 'grpc://a:1'}", ""},
-		"tls":         {"otlp/x: {endpoint: 'a:1', tls: {ca_file: c, insecure_skip_verify: true, min_version: '1.3'}}", "tls: {ca_file: c, insecure_skip_verify: true}", "4:85: exporters.otlp/x.tls.min_version: Tailweir's exporters have no such setting"},
-		"logs too":    {"otlp/y: {endpoint: 'a:1'}", "{type: otlp, endpoint: 'grpcs://a:1'}", ""},
-		"http":        {"otlphttp/x: {endpoint: 'https://a', headers: {k: '$${x}'}, encoding: json}", "{type: otlp, signals: [traces], endpoint: 'https://a', headers: {k: '${x}'}}", "4:72: exporters.otlphttp/x.encoding: Tailweir's exporters have no such setting"},
-		"traces only": {"otlphttp/x: {traces_endpoint: 'https://a/t'}", "traces_endpoint: 'https://a/t', logs_endpoint: 'https://a/t'", ""},
-		"variable":    {"otlphttp/x: {endpoint: 'https://a', headers: {k: 'v ${env:V}'}}", "headers: {k: 'v ${env:V}'}", `4:62: "v ${env:V}": is kept as it is written`},
-		"no address":  {"otlp/x: {endpoint: '${env:A}:1'}", "", "4:22: exporters.otlp/x.endpoint: is ${env:A}:1: Tailweir reads no variables"},
-		"no endpoint": {"otlphttp/x: {}", "", "4:13: exporters.otlphttp/x: otlp exporter endpoint"},
-		"google":      {"googlecloud/x: {project: shop-prod, metric: {prefix: p}}", "{type: telemetry, project: shop-prod}", "exporters.googlecloud/x.metric: Tailweir's exporters have no such setting"},
-		"google logs": {"googlecloud/y: {log: {default_log_name: app, service_resource_labels: false}}", "- {type: telemetry}\n  - {type: cloudlogging, log_name: app}", "exporters.googlecloud/y.log.service_resource_labels: Tailweir's"},
-		"no text":     {"otlphttp/x: {endpoint: 'https://a', headers: [1]}", "endpoint: 'https://a'", "4:49: exporters.otlphttp/x.headers: is a list, want a mapping"},
+		"grpc":         {"otlp/x: {endpoint: 'a:1'}", "{type: otlp, signals: [traces], endpoint: 'grpcs://a:1'}", ""},
+		"plain grpc":   {"otlp/x: {endpoint: 'http://a:1', compression: none, timeout: 3s}", "{type: otlp, signals: [traces], endpoint: 'grpc://a:1', compression: none, timeout: 3s}", ""},
+		"dns":          {"otlp/x: {endpoint: 'dns:///a:1', tls: {insecure: true}}", "{type: otlp, signals: [traces], endpoint: 'grpc://a:1'}", ""},
+		"tls":          {"otlp/x: {endpoint: 'a:1', tls: {ca_file: c, insecure_skip_verify: true, min_version: '1.3'}}", "tls: {ca_file: c, insecure_skip_verify: true}", "4:85: exporters.otlp/x.tls.min_version: Tailweir's exporters have no such setting"},
+		"logs too":     {"otlp/y: {endpoint: 'a:1'}", "{type: otlp, endpoint: 'grpcs://a:1'}", ""},
+		"http":         {"otlphttp/x: {endpoint: 'https://a', headers: {k: '$${x}'}, encoding: json}", "{type: otlp, signals: [traces], endpoint: 'https://a', headers: {k: '${x}'}}", "4:72: exporters.otlphttp/x.encoding: Tailweir's exporters have no such setting"},
+		"traces only":  {"otlphttp/x: {traces_endpoint: 'https://a/t'}", "traces_endpoint: 'https://a/t', logs_endpoint: 'https://a/t'", ""},
+		"variable":     {"otlphttp/x: {endpoint: 'https://a', headers: {k: 'v ${env:V}'}}", "headers: {k: 'v ${env:V}'}", `4:62: "v ${env:V}": is kept as it is written`},
+		"no address":   {"otlp/x: {endpoint: '${env:A}:1'}", "", "4:22: exporters.otlp/x.endpoint: is ${env:A}:1: Tailweir reads no variables"},
+		"no endpoint":  {"otlphttp/x: {}", "", "4:13: exporters.otlphttp/x: otlp exporter endpoint"},
+		"google":       {"googlecloud/x: {project: shop-prod, metric: {prefix: p}}", "{type: telemetry, project: shop-prod}", "exporters.googlecloud/x.metric: Tailweir's exporters have no such setting"},
+		"google's API": {"googlecloud/x: {}", "{type: telemetry}", "exporters.googlecloud/x: carried over as telemetry"},
+		"google logs":  {"googlecloud/y: {timeout: 12s, log: {default_log_name: app, service_resource_labels: false}}", "- {type: telemetry, timeout: 12s}\n  - {type: cloudlogging, timeout: 12s, log_name: app}", "exporters.googlecloud/y.log.service_resource_labels: Tailweir's"},
+		"no text":      {"otlphttp/x: {endpoint: 'https://a', headers: [1]}", "endpoint: 'https://a'", "4:49: exporters.otlphttp/x.headers: is a list, want a mapping"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			document, lost := carry(t, collector(all, tt.exporter), "", "")
