@@ -162,7 +162,7 @@ func TestExporters(t *testing.T) {
 		want []string
 	}{
 		"works":    {console.Exporter{Name: "telemetry", Attempts: 1200, Failed: 3, Running: 1, Limit: 32, Most: 32, RoundTripMS: 41}, []string{">telemetry<", `pill ok">works<`, ">1,200<", ">1 of 32<", "41.0 ms<"}},
-		"fails":    {console.Exporter{Name: "cloudlogging", Failing: "logging: NOT_FOUND: <b>", Attempts: 9, Failed: 9, Limit: 8, Most: 8, Refused: 5}, []string{`pill bad">logging: NOT_FOUND: &lt;b&gt;<`, `n bad">5<`}},
+		"fails":    {console.Exporter{Name: "cloudlogging", Failing: "logging: NOT_FOUND: <b>", Attempts: 9, Failed: 9, Limit: 8, Most: 8, Refused: 5}, []string{`pill bad">fails<`, `colspan="9">logging: NOT_FOUND: &lt;b&gt;<`, `n bad">5<`, `n">–</td></tr>`}},
 		"slowed":   {console.Exporter{Name: "otlp", Attempts: 9, Limit: 2, Most: 8}, []string{"slowed to the backend&#39;s pace", ">0 of 2<"}},
 		"idle":     {console.Exporter{Name: "otlp", Limit: 8, Most: 8}, []string{"nothing sent yet"}},
 		"optional": {console.Exporter{Name: "otlp", Attempts: 1, Limit: 8, Most: 8, Pending: 3 << 20, MaxPending: 64 << 20, Lost: 17}, []string{"3.0 MiB of 64.0 MiB", `n bad">17<`}},

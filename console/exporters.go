@@ -21,11 +21,12 @@ type Exporter struct {
 
 type exporterLine struct {
 	Name, State, Level       string // Level: class of the state
+	Failing                  string // in a row of its own: what a backend says may be long
 	Attempts, Failed         string
 	Running, RoundTrip       string
 	Refused, Shortened, Lost string
 	Pending                  string
-	Bad                      bool // something is refused or lost
+	Refuses, Loses           bool
 }
 
 func exporterLines(all []Exporter) (lines []exporterLine) {
@@ -33,11 +34,11 @@ func exporterLines(all []Exporter) (lines []exporterLine) {
 		l := exporterLine{
 			Name: e.Name, State: "works", Level: "ok", Attempts: number(e.Attempts), Failed: number(e.Failed),
 			Running: fmt.Sprintf("%d of %d", e.Running, e.Limit), RoundTrip: milliseconds(e.RoundTripMS),
-			Refused: number(e.Refused), Shortened: number(e.Shortened), Lost: "–", Pending: "–", Bad: e.Refused+e.Lost > 0,
+			Refused: number(e.Refused), Shortened: number(e.Shortened), Lost: "–", Pending: "–", Failing: e.Failing, Refuses: e.Refused > 0, Loses: e.Lost > 0,
 		}
 		switch {
 		case e.Failing != "":
-			l.State, l.Level = e.Failing, "bad"
+			l.State, l.Level = "fails", "bad"
 		case e.Attempts == 0:
 			l.State, l.Level = "nothing sent yet", ""
 		case e.Limit < e.Most:
