@@ -18,12 +18,10 @@ import (
 	"github.com/googleapis/gax-go/v2"
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/status"
 
 	"tailweir/exporter"
-	"tailweir/exporter/gcp"
 	"tailweir/otlp"
 )
 
@@ -186,15 +184,9 @@ func (d *delivery) sort(sent []entry, failed map[int32]*statuspb.Status) (again 
 	return again, first
 }
 
-// fault classifies what a request to the project, or an entry of it, was answered with. A project that no setting names was
-// named by an app: that it cannot be written to is about that app's data, not about the exporter.
+// fault classifies what a request to the project, or an entry of it, was answered with.
 func (d *delivery) fault(err error, project string) *exporter.Fault {
-	f := exporter.StatusFault(d.target, err, gcp.Verdict)
-	code := status.Code(err)
-	if !d.config.Routes.Named(project) && (code == codes.PermissionDenied || code == codes.NotFound) {
-		f.Verdict = exporter.Rejected
-	}
-	return f
+	return exporter.StatusFault(d.target, err, d.config.Routes.Verdicts(project))
 }
 
 func (d *delivery) refuse(e entry, f *exporter.Fault) {

@@ -138,5 +138,5 @@ func (e *Exporter) attempt(ctx context.Context, r *request, first, end int) *exp
 			Endpoint: e.endpoint, Code: "not sent", Msg: exporter.Clip(err.Error()), Verdict: exporter.Busy, Cause: err,
 		}
 	}
-	return exporter.StatusFault(e.endpoint, err, e.verdict(r.project))
+	return exporter.StatusFault(e.endpoint, err, e.routes.Verdicts(r.project))
 }

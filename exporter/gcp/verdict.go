@@ -26,3 +26,18 @@ func Verdict(code codes.Code, message string, retryInfo bool) exporter.Verdict {
 	}
 	return v
 }
+
+// Verdicts is the table for requests to the project. One that no setting names was named by an app: that it does not exist, does
+// not let this account in, or has its billing off, is about that app's data, which must not hold everybody's.
+func (r *Routes) Verdicts(project string) exporter.Table {
+	if r.Named(project) {
+		return Verdict
+	}
+	return func(code codes.Code, message string, retryInfo bool) exporter.Verdict {
+		switch code {
+		case codes.NotFound, codes.PermissionDenied, codes.FailedPrecondition:
+			return exporter.Rejected
+		}
+		return Verdict(code, message, retryInfo)
+	}
+}

@@ -40,3 +40,23 @@ func TestVerdicts(t *testing.T) {
 		}
 	}
 }
+
+// What a project answers that only an app has named is about that app's data; quotas and outages are as they are everywhere.
+func TestVerdictsOfAProject(t *testing.T) {
+	r := Routes{Project: "shop-prod", Routes: []Route{{Attribute: "tenant", Value: "acme", Project: "acme-prod"}}}
+	held := map[codes.Code]exporter.Verdict{
+		codes.PermissionDenied: exporter.NoAccess, codes.NotFound: exporter.NoEndpoint, codes.FailedPrecondition: exporter.NoAccess,
+		codes.Unauthenticated: exporter.NoAccess, codes.Unavailable: exporter.Busy, codes.ResourceExhausted: exporter.Quota,
+	}
+	for code, want := range held {
+		for _, project := range []string{"shop-prod", "acme-prod", "named-by-app"} {
+			want := want
+			if project == "named-by-app" && (code == codes.PermissionDenied || code == codes.NotFound || code == codes.FailedPrecondition) {
+				want = exporter.Rejected
+			}
+			if got := r.Verdicts(project)(code, "", false); got != want {
+				t.Errorf("%s of %s: verdict %d, want %d", code, project, got, want)
+			}
+		}
+	}
+}

@@ -202,7 +202,7 @@ func TestProjectThatAnAppNamedHoldsNothingUp(t *testing.T) {
 	named := spans(1, 2, func(_ int, rs ptrace.ResourceSpans, _ ptrace.Span) {
 		rs.Resource().Attributes().PutStr("gcp.project_id", "named-by-app")
 	})
-	for _, code := range []codes.Code{codes.PermissionDenied, codes.NotFound} {
+	for _, code := range []codes.Code{codes.PermissionDenied, codes.NotFound, codes.FailedPrecondition} {
 		backend := exportertest.NewGRPC(t, nil)
 		backend.Script(exportertest.Answer{Code: code, Message: "no"})
 		x := start(t, strings.TrimPrefix(backend.URL, "grpc://"), nil)

@@ -17,7 +17,6 @@ import (
 	"cloud.google.com/go/auth/grpctransport"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding/gzip"
 
 	"tailweir/exporter"
@@ -141,7 +140,7 @@ func (t *Telemetry) sendAll(ctx context.Context, w *work, to destination, d *del
 func (t *Telemetry) send(ctx context.Context, d *delivery, project string, body []byte, items int, once *bool) error {
 	var partial *exporter.PartialError
 	err := t.courier.Deliver(ctx, d.batch.Signal, func(ctx context.Context) (f *exporter.Fault) {
-		partial, f = exporter.SendGRPC(ctx, t.conn, t.server, t.verdicts(project), d.batch.Signal, body)
+		partial, f = exporter.SendGRPC(ctx, t.conn, t.server, t.routes.Verdicts(project), d.batch.Signal, body)
 		*once = *once && f == nil
 		return f
 	})
@@ -159,20 +158,6 @@ func (t *Telemetry) send(ctx context.Context, d *delivery, project string, body 
 	}
 	d.confirm(partial)
 	return nil
-}
-
-// verdicts is the table for a project. One that no setting names was named by an app: that it does not exist, or does not let
-// this exporter in, must not hold up everybody's data.
-func (t *Telemetry) verdicts(project string) exporter.Table {
-	if t.routes.Named(project) {
-		return gcp.Verdict
-	}
-	return func(code codes.Code, message string, retryInfo bool) exporter.Verdict {
-		if code == codes.PermissionDenied || code == codes.NotFound {
-			return exporter.Rejected
-		}
-		return gcp.Verdict(code, message, retryInfo)
-	}
 }
 
 // delivery gathers what became of one batch. Safe for concurrent use.
