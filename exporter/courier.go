@@ -3,7 +3,6 @@ package exporter
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"maps"
 	"sync"
@@ -15,7 +14,7 @@ import (
 // CourierConfig tells NewCourier how to deliver. Zero fields mean their defaults.
 type CourierConfig struct {
 	Timeout     time.Duration // of one attempt; default 10 s
-	Concurrency int           // attempts under way, at most; default 8
+	Concurrency int           // attempts of one signal under way, at most; default 8
 
 	InitialBackoff time.Duration // before the first retry; default 1 s
 	MaxBackoff     time.Duration // between retries; default 30 s
@@ -29,8 +28,10 @@ type Courier struct {
 	timeout time.Duration
 	retry   retry
 	log     *slog.Logger
-	pace    *pace
-	outages [otlp.Logs + 1]outage // by signal: a backend may take one and not the other
+
+	// By signal: a backend may take one and not the other, and quotas differ.
+	paces   [otlp.Logs + 1]*pace
+	outages [otlp.Logs + 1]outage
 
 	mu    sync.Mutex
 	stats Stats
@@ -44,9 +45,9 @@ type Stats struct {
 	// Shortened is how many spans and log records had to be cut to fit a limit of the backend, and say so.
 	Shortened int64
 	Running   int           // attempts under way
-	Limit     float64       // how many there may be now, at most Most
+	Limit     float64       // how many there may be now, at most Most; of the signals that were sent, together
 	Most      int           // and at most
-	RoundTrip time.Duration // of the latest attempts, smoothed; 0 before the first
+	RoundTrip time.Duration // of the latest attempts, smoothed, of the slower signal; 0 before the first
 	Failing   string        // what the latest attempt failed with, "" when it did not
 
 	Pending, MaxPending int   // bytes that wait for an exporter that is not required, see Optional
@@ -66,13 +67,16 @@ func StatsOf(e Exporter) (s Stats, ok bool) {
 
 // NewCourier returns one that delivers nothing yet.
 func NewCourier(c CourierConfig) *Courier {
-	return &Courier{
+	courier := &Courier{
 		timeout: cmp.Or(c.Timeout, 10*time.Second),
 		retry:   retry{cmp.Or(c.InitialBackoff, time.Second), cmp.Or(c.MaxBackoff, 30*time.Second)},
 		log:     cmp.Or(c.Logger, slog.Default()),
-		pace:    newPace(cmp.Or(c.Concurrency, 8)),
 		stats:   Stats{Failures: map[string]int64{}, Refused: map[string]int64{}},
 	}
+	for signal := range courier.paces {
+		courier.paces[signal] = newPace(cmp.Or(c.Concurrency, 8))
+	}
+	return courier
 }
 
 // unsureTries is how often data is tried that may be at fault itself, with the waits between: about half a minute by default.
@@ -85,7 +89,7 @@ const unsureTries = 6
 func (c *Courier) Deliver(ctx context.Context, signal otlp.Signal, attempt func(ctx context.Context) *Fault) error {
 	log, outage, unsure := c.log.With("signal", signal.String()), &c.outages[signal], 0
 	err := c.retry.do(ctx, func(ctx context.Context) *Fault {
-		f := c.attempt(ctx, attempt)
+		f := c.attempt(ctx, c.paces[signal], attempt)
 		if f != nil && f.Verdict == Unsure {
 			if unsure++; unsure == unsureTries {
 				f.Verdict = Refused
@@ -101,31 +105,37 @@ func (c *Courier) Deliver(ctx context.Context, signal otlp.Signal, attempt func(
 	return err
 }
 
-func (c *Courier) attempt(ctx context.Context, attempt func(ctx context.Context) *Fault) *Fault {
-	if err := c.pace.enter(ctx); err != nil {
+func (c *Courier) attempt(ctx context.Context, pace *pace, attempt func(ctx context.Context) *Fault) *Fault {
+	if err := pace.enter(ctx); err != nil {
 		return &Fault{Code: "not sent", Verdict: Busy, Cause: err}
 	}
 	start := time.Now()
 	timed, cancel := context.WithTimeout(ctx, c.timeout)
 	f := attempt(timed)
 	cancel()
-	if f != nil && ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		c.pace.leave(start, nil) // cut off: it says nothing of the backend
+	cut := f != nil && ctx.Err() != nil // off from here
+	if cut {
+		pace.quit()
 	} else {
-		c.pace.leave(start, f)
+		pace.leave(start, f)
 	}
-	c.note(f)
+	c.note(f, cut)
 	return f
 }
 
-func (c *Courier) note(f *Fault) {
+func (c *Courier) note(f *Fault, cut bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Attempts++
-	c.stats.Failing = ""
 	if f != nil {
 		c.stats.Failures[f.Code]++
+	}
+	switch {
+	case cut: // it says nothing of the backend
+	case f != nil:
 		c.stats.Failing = f.Error()
+	default:
+		c.stats.Failing = ""
 	}
 }
 
@@ -145,6 +155,12 @@ func (c *Courier) Stats() Stats {
 	s := c.stats
 	s.Failures, s.Refused = maps.Clone(s.Failures), maps.Clone(s.Refused)
 	c.mu.Unlock()
-	c.pace.fill(&s)
+	for _, p := range c.paces {
+		p.fill(&s)
+	}
+	if s.Most == 0 { // nothing was sent yet
+		s.Most = c.paces[0].most
+		s.Limit = float64(s.Most)
+	}
 	return s
 }
