@@ -19,6 +19,7 @@ const (
 type Refusal struct {
 	Part   int   // index in Batch.Parts
 	Items  []int // indexes within the part, in the order of the payload, ascending; nil: all of it
+	Alone  bool  // with all of it: each item was refused by itself, so that smaller pieces need not be tried
 	Reason string
 	Err    error // what was said, see Clip
 }
@@ -93,7 +94,7 @@ func mergeRefusals(b *Batch, all []Refusal) []Refusal {
 			continue
 		}
 		if last := &out[len(out)-1]; last.Items == nil || r.Items == nil {
-			last.Items = nil
+			last.Items, last.Alone = nil, last.Alone || r.Alone
 		} else {
 			last.Items = slices.Concat(last.Items, r.Items)
 		}
@@ -103,7 +104,7 @@ func mergeRefusals(b *Batch, all []Refusal) []Refusal {
 		slices.Sort(r.Items)
 		r.Items = slices.Compact(r.Items)
 		if r.Part < len(b.Parts) && len(r.Items) == b.Parts[r.Part].Items {
-			r.Items = nil
+			r.Items, r.Alone = nil, true
 		}
 	}
 	return out

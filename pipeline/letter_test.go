@@ -255,3 +255,29 @@ func TestRefusedItemsOfWhatWasHandedBack(t *testing.T) {
 		r.check()
 	})
 }
+
+// An exporter that names each item of a trace has tried them alone: the trace is not sent again in pieces.
+func TestRefusedItemByItem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dead, exports := &letterbox{}, 0
+		r := newRig(t, func(c *Config) { c.Dead = dead })
+		defer r.stop()
+		r.backend.answer = func(b *exporter.Batch) error {
+			exports++
+			var refused []exporter.Refusal
+			for i := range b.Items {
+				refused = append(refused, exporter.Refusal{Items: []int{i}, Reason: ReasonRejected, Err: errors.New("no such project")})
+			}
+			return exporter.Refuse(b, refused)
+		}
+		r.deliver(otlp.Traces, traces(span{trace: 1, id: 1, root: true, bad: true}))
+		for i := range 7 {
+			r.deliver(otlp.Traces, traces(span{trace: 1, id: byte(i + 2)}))
+		}
+		r.sleep(5 * time.Second)
+		r.want("exports", exports, 1)
+		r.want("dead letters", len(dead.letters), 1)
+		r.want("spans", r.p.State().DeadLettered.Spans, int64(8))
+		r.check()
+	})
+}

@@ -145,10 +145,10 @@ func (p *Pipeline) refuse(ctx context.Context, signal otlp.Signal, batch []depar
 	}
 }
 
-// reject settles a departure that was refused by itself, or items of it: what came in several messages and was rejected whole
+// reject settles a departure that was refused by itself, or items of it: what came in several messages and was rejected as one
 // is tried in halves, since the trace may be too large for the backend where its parts are not, or one part alone at fault.
 func (p *Pipeline) reject(ctx context.Context, signal otlp.Signal, d departure, why exporter.Refusal) []departure {
-	if len(d.fragments) == 1 || why.Items != nil || why.Reason != ReasonRejected {
+	if len(d.fragments) == 1 || why.Items != nil || why.Alone || why.Reason != ReasonRejected {
 		d.refused = &why
 		return p.discard(ctx, signal, d)
 	}
