@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -119,15 +120,22 @@ func (c ExporterConfig) signals() []Signal {
 	return takes[c.Type].usual
 }
 
-// display says for people where the data goes.
+// String says for people where the data goes, without what URLs may hold of passwords and keys.
 func (c ExporterConfig) String() string {
-	switch {
-	case c.Type == "file":
+	if c.Type == "file" {
 		return c.Dir
-	case c.Endpoint != "":
-		return string(c.Type) + " " + c.Endpoint
 	}
-	return string(c.Type)
+	where := []string{string(c.Type)}
+	for _, e := range []string{c.Endpoint, c.TracesEndpoint, c.LogsEndpoint} {
+		if u, err := url.Parse(e); err == nil && u.Host != "" {
+			u.User, u.RawQuery, u.Fragment = nil, "", ""
+			e = u.String()
+		}
+		if e != "" {
+			where = append(where, e)
+		}
+	}
+	return strings.Join(where, " ")
 }
 
 // Validate reports whether a worker of the project would take the settings, files and credentials apart.

@@ -25,6 +25,7 @@ func TestExporterFaults(t *testing.T) {
 		"nobody for logs":     {"[{type: telemetry}, {type: cloudlogging, required: false}]", "exporters: none that takes logs is required"},
 		"pending":             {"[{type: telemetry, max_pending: 64MiB}]", "exporters[0].max_pending: stands without required: false"},
 		"little pending":      {"[{type: telemetry}, {type: otlp, endpoint: 'http://h', required: false, signals: [traces], max_pending: 1KiB}]", "exporters[1].max_pending: 1KiB is out of bounds"},
+		"no time":             {"[{type: cloudtrace, timeout: -5s}]", "timeout -5s"},
 		"compression":         {"[{type: telemetry, compression: zstd}]", "compression \"zstd\""},
 		"unknown compression": {"[{type: otlp, endpoint: 'http://h', compression: br}]", "exporters[0].compression: "},
 	} {
@@ -79,5 +80,20 @@ func TestExportersOpen(t *testing.T) {
 	}
 	if r := cfg.Exporters[1].routes("shop-prod"); r.Project != "shop-traces" {
 		t.Errorf("routes %+v, want the exporter's own project", r)
+	}
+}
+
+// The log says where the data goes, and no secrets.
+func TestExporterIsShownWithoutSecrets(t *testing.T) {
+	for want, c := range map[string]ExporterConfig{
+		"otlp https://h:4318/otlp":               {Type: "otlp", Endpoint: "https://user:secret@h:4318/otlp?key=secret#secret"},
+		"otlp https://h/traces https://h/logs":   {Type: "otlp", TracesEndpoint: "https://secret@h/traces", LogsEndpoint: "https://h/logs?key=secret"},
+		"telemetry telemetry.googleapis.com:443": {Type: "telemetry", Endpoint: "telemetry.googleapis.com:443"},
+		"cloudlogging":                           {Type: "cloudlogging"},
+		"/var/kept":                              {Type: "file", Dir: "/var/kept"},
+	} {
+		if got := c.String(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

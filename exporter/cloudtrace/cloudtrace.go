@@ -38,7 +38,13 @@ type Config struct {
 }
 
 // Validate reports all faults at once.
-func (c Config) Validate() error { return errors.Join(c.Dial.Validate(), c.Routes.Validate()) }
+func (c Config) Validate() error {
+	errs := []error{c.Dial.Validate(), c.Routes.Validate()}
+	if c.Courier.Timeout < 0 {
+		errs = append(errs, fmt.Errorf("timeout %s: want more than 0", c.Courier.Timeout))
+	}
+	return errors.Join(errs...)
+}
 
 const endpoint = "cloudtrace.googleapis.com:443"
 
