@@ -25,7 +25,8 @@ type Optional struct {
 	busy    int
 	ended   bool
 	lost    int64
-	full    bool // the log was told
+	missed  int64 // of these, what the end came too early for
+	full    bool  // the log was told
 }
 
 // optionalSenders is how many batches are under way at once; the exporter's own pace bounds its requests.
@@ -70,6 +71,11 @@ func (o *Optional) Run(ctx context.Context) error {
 		})
 	}
 	senders.Wait()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.missed > 0 {
+		o.log.Warn("an exporter that is not required had not caught up at the end", "items_lost", o.missed)
+	}
 	return nil
 }
 
@@ -79,9 +85,7 @@ func (o *Optional) end() {
 	o.ended = true
 	for _, b := range o.waiting {
 		o.lost += int64(b.Items)
-	}
-	if len(o.waiting) > 0 {
-		o.log.Warn("an exporter that is not required had not caught up at the end", "batches_lost", len(o.waiting))
+		o.missed += int64(b.Items)
 	}
 	o.waiting = nil
 	o.changed.Broadcast()
@@ -113,6 +117,9 @@ func (o *Optional) deliver(ctx context.Context, b *Batch) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.lost += int64(lost)
+	if ctx.Err() != nil {
+		o.missed += int64(lost)
+	}
 	o.bytes -= len(b.Payload)
 	o.busy--
 	o.full = o.full && o.bytes > o.max/2

@@ -3,6 +3,8 @@ package exporter
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -138,4 +140,24 @@ func TestOptionalCountsRefused(t *testing.T) {
 			stop()
 		})
 	}
+}
+
+// What the end cuts off is told, also what was under way: the counter ends with the process.
+func TestOptionalTellsWhatTheEndCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said strings.Builder
+		o := NewOptional(&slow{takes: time.Hour}, 1<<20, slog.New(slog.NewTextHandler(&said, nil)))
+		stop := runOptional(t, o)
+		for range optionalSenders - 1 { // none waits
+			if err := o.Export(t.Context(), traceBatch(t, 2, 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		stop()
+		lost := o.Stats().Lost
+		if want := fmt.Sprintf("items_lost=%d", lost); lost == 0 || !strings.Contains(said.String(), want) {
+			t.Errorf("%s is not in %q", want, said.String())
+		}
+	})
 }
