@@ -110,7 +110,7 @@ func TestOTLPRefusedCost(t *testing.T) {
 		name string
 		bad  []int
 		want int // requests
-	}{{"none", nil, 1}, {"one", all[77:78], 15}, {"all", all, 255}} {
+	}{{"none", nil, 1}, {"one", all[77:78], 15}, {"all", all, 139}} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &picky{bad: tt.bad, why: func(int) string { return "bad span" }}
 			o := newOTLP(OTLPConfig{Logger: silent}.withDefaults(), s)

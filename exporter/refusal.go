@@ -111,32 +111,54 @@ func mergeRefusals(b *Batch, all []Refusal) []Refusal {
 }
 
 // Halve has n pieces of data delivered by send, all together at first. Where that is refused, halves are sent, until those
-// at fault stand alone, and refused is called for each of them: at most 2n-1 requests, 2 log n where one is at fault. An
-// error of send that is no *Fault, or a Fault that is held, ends it and is returned.
+// at fault stand alone, and refused is called for each of them: 2 log n requests where one is at fault, and not many more
+// than n where all are. Fewer it cannot be, since nobody is refused who was not refused alone: what thousands were refused
+// for may not be what is wrong with the next. An error of send that is no *Fault, or a Fault that is held, ends it and is
+// returned.
 func Halve(n int, send func(first, end int) error, refused func(i int, f *Fault)) error {
-	return halve(0, n, send, refused)
+	h := halver{send: send, refused: refused}
+	return h.halve(0, n)
 }
 
-func halve(first, end int, send func(first, end int) error, refused func(i int, f *Fault)) error {
+type halver struct {
+	send    func(first, end int) error
+	refused func(i int, f *Fault)
+	streak  int // of pieces refused alone since some were taken
+}
+
+// likely is how many pieces, refused alone one after the other, make it likely that the next ones are too: then they are sent
+// alone at once, until one is taken.
+const likely = 8
+
+func (h *halver) halve(first, end int) error {
 	if first == end {
 		return nil
 	}
-	err := send(first, end)
+	middle := (first + end) / 2
+	if end-first > 1 && h.streak >= likely {
+		return h.both(first, middle, end)
+	}
+	err := h.send(first, end)
 	f, isFault := errors.AsType[*Fault](err)
 	switch {
 	case err == nil:
+		h.streak = 0
 		return nil
 	case !isFault || f.Verdict.held():
 		return err
 	case f.Verdict == Refused && end-first > 1:
-		middle := (first + end) / 2
-		if err := halve(first, middle, send, refused); err != nil {
-			return err
-		}
-		return halve(middle, end, send, refused)
+		return h.both(first, middle, end)
 	}
+	h.streak++
 	for i := first; i < end; i++ {
-		refused(i, f)
+		h.refused(i, f)
 	}
 	return nil
+}
+
+func (h *halver) both(first, middle, end int) error {
+	if err := h.halve(first, middle); err != nil {
+		return err
+	}
+	return h.halve(middle, end)
 }

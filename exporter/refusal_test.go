@@ -93,3 +93,50 @@ func TestRefuseMerges(t *testing.T) {
 		t.Errorf("%q, want %q", err, want)
 	}
 }
+
+// Where much is at fault not much is sent in vain, and nobody is refused who would have been taken.
+func TestHalveIsBounded(t *testing.T) {
+	const n = 4000
+	rnd := rand.New(rand.NewPCG(6, 6))
+	for name, test := range map[string]struct {
+		bad  func(i int) bool
+		most int
+	}{
+		"all":              {func(int) bool { return true }, n + 30},
+		"none":             {func(int) bool { return false }, 1},
+		"one":              {func(i int) bool { return i == 2777 }, 25},
+		"the first 100":    {func(i int) bool { return i < 100 }, 160},
+		"all but the last": {func(i int) bool { return i < n-1 }, n + 30},
+		"every second":     {func(i int) bool { return i%2 == 0 }, 2 * n},
+		"one in ten":       {func(int) bool { return rnd.IntN(10) == 0 }, n * 3 / 4},
+		"nine in ten":      {func(int) bool { return rnd.IntN(10) > 0 }, n * 7 / 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bad, taken, out, sent := make([]bool, n), make([]int, n), make([]int, n), 0
+			for i := range bad {
+				bad[i] = test.bad(i)
+			}
+			err := Halve(n, func(first, end int) error {
+				sent++
+				if slices.Contains(bad[first:end], true) {
+					return &Fault{Code: "INVALID_ARGUMENT", Msg: "the same of all", Verdict: Refused}
+				}
+				for i := first; i < end; i++ {
+					taken[i]++
+				}
+				return nil
+			}, func(i int, _ *Fault) { out[i]++ })
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range bad {
+				if want := map[bool][2]int{true: {0, 1}, false: {1, 0}}[bad[i]]; [2]int{taken[i], out[i]} != want {
+					t.Errorf("%d: taken %d times, refused %d times, at fault: %t", i, taken[i], out[i], bad[i])
+				}
+			}
+			if sent > test.most {
+				t.Errorf("%d requests, want %d at most", sent, test.most)
+			}
+		})
+	}
+}
