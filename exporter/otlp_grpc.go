@@ -19,11 +19,10 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"tailweir/otlp"
+	"tailweir/version"
 )
 
 const (
-	userAgent = "tailweir"
-
 	methodTraces = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 	methodLogs   = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 )
@@ -80,7 +79,7 @@ func newGRPCSender(c OTLPConfig, t targets, tlsConfig *tls.Config) (*grpcSender,
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: c.Timeout}),
 		// Finds a connection whose other side vanished; servers by default allow one ping in 5 minutes.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 5*time.Minute + 10*time.Second, Timeout: 20 * time.Second}),
-		grpc.WithUserAgent(userAgent),
+		grpc.WithUserAgent(version.UserAgent()),
 		grpc.WithDisableServiceConfig(), // it could bring a second retry policy
 		grpc.WithDisableRetry(),
 	}

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tailweir/otlp"
+	"tailweir/version"
 )
 
 const (
@@ -117,7 +118,7 @@ func (s *httpSender) attempt(ctx context.Context, signal otlp.Signal, body []byt
 		req.Header.Set("Content-Encoding", s.compression)
 	}
 	if req.Header.Get("User-Agent") == "" {
-		req.Header.Set("User-Agent", userAgent)
+		req.Header.Set("User-Agent", version.UserAgent())
 	}
 	res, err := s.client.Do(req)
 	if err != nil {

@@ -202,6 +202,10 @@ func TestOtherRequests(t *testing.T) {
 	}{
 		{"GET", "/", "", "", 404},
 		{"POST", "/", "application/json", "", 404},
+		{"GET", "/healthz", "", "", 200},
+		{"HEAD", "/healthz", "", "", 200},
+		{"POST", "/healthz", "", "", 404},
+		{"GET", "/metrics", "", "", 404},
 		{"GET", "/v1/traces", "", "", 405},
 		{"POST", "/v1/traces", "", "", 415},
 		{"POST", "/v1/traces", "text/plain", "", 415},

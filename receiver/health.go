@@ -12,6 +12,9 @@ import (
 // method, which clients take for healthy.
 const healthCheck = "/grpc.health.v1.Health/Check"
 
+// healthPath is the same for probes by HTTP. Nothing else of the process is told on this port: apps can reach it.
+const healthPath = "/healthz"
+
 // maxHealthRequest bounds a HealthCheckRequest: it holds a service name.
 const maxHealthRequest = 1024
 
@@ -49,6 +52,15 @@ func (r *Receiver) serveHealth(w http.ResponseWriter, req *http.Request) {
 		state = healthNotServing
 	}
 	writeGRPCMessage(w, protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), state))
+}
+
+// serveHealthHTTP is serveHealth for HTTP: 200, and 503 once Serve was told to stop.
+func (r *Receiver) serveHealthHTTP(w http.ResponseWriter) {
+	if r.draining.Load() {
+		plain(w, http.StatusServiceUnavailable, "stopping")
+		return
+	}
+	io.WriteString(w, "ok\n")
 }
 
 // healthService reads field 1 of a HealthCheckRequest.

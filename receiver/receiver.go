@@ -71,6 +71,8 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	signal, ok := httpSignals[req.URL.Path]
 	switch {
+	case req.URL.Path == healthPath && (req.Method == http.MethodGet || req.Method == http.MethodHead):
+		r.serveHealthHTTP(w)
 	case !ok:
 		plain(w, http.StatusNotFound, "no such path; "+whereToSend)
 	case req.Method != http.MethodPost:

@@ -21,6 +21,7 @@ type Config struct {
 	Project   string           `yaml:"project"`
 	Queue     QueueConfig      `yaml:"queue"`
 	Ingest    IngestConfig     `yaml:"ingest"`
+	Worker    WorkerConfig     `yaml:"worker"`
 	Policies  *yaml.Node       `yaml:"policies"`
 	Block     *yaml.Node       `yaml:"tail_sampling"`
 	Compat    sampler.Compat   `yaml:"compat"`
@@ -62,6 +63,11 @@ type IngestConfig struct {
 	MaxInFlight    strictyaml.Size `yaml:"max_bytes_in_flight"`
 	PublishTimeout time.Duration   `yaml:"publish_timeout"`
 	Admin          string          `yaml:"admin"`
+}
+
+// WorkerConfig is what belongs to the worker's process alone.
+type WorkerConfig struct {
+	Admin string `yaml:"admin"`
 }
 
 // WindowConfig is when a trace is decided.
@@ -151,6 +157,8 @@ func Load(getenv func(string) string) (Config, error) {
 	set("TAILWEIR_LOG_TOPIC", &cfg.Queue.Log)
 	set("TAILWEIR_LOG_PREFIX", &cfg.Queue.LogPrefix)
 	set("TAILWEIR_CONSOLE", &cfg.Console.Listen)
+	set("TAILWEIR_ADMIN", &cfg.Ingest.Admin)
+	set("TAILWEIR_ADMIN", &cfg.Worker.Admin)
 	if port := getenv("PORT"); port != "" {
 		cfg.Ingest.Listen = []string{":" + port}
 	}

@@ -73,14 +73,15 @@ func TestLoadPrefersTheEnvironment(t *testing.T) {
 	env := map[string]string{
 		"TAILWEIR_CONFIG": file, "TAILWEIR_TOPIC": "t2", "PORT": "9000", "PUBSUB_EMULATOR_HOST": "localhost:1",
 		"TAILWEIR_FACTS_TOPIC": "f2", "TAILWEIR_FACTS_SUBSCRIPTION": "fs2", "TAILWEIR_LOG_TOPIC": "l2", "TAILWEIR_LOG_PREFIX": "l2-",
+		"TAILWEIR_ADMIN": ":9001",
 	}
 	cfg, err := Load(func(k string) string { return env[k] })
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := []string{cfg.Project, cfg.Queue.Topic, cfg.Queue.Subscription, cfg.Ingest.Listen[0], cfg.Emulator, string(cfg.Exporters[0].Type)}
-	got = append(got, cfg.Queue.Facts, cfg.Queue.Sequencer, cfg.Queue.Log, cfg.Queue.LogPrefix)
-	if want := []string{"from-file", "t2", "s1", ":9000", "localhost:1", "file", "f2", "fs2", "l2", "l2-"}; !slices.Equal(got, want) {
+	got = append(got, cfg.Queue.Facts, cfg.Queue.Sequencer, cfg.Queue.Log, cfg.Queue.LogPrefix, cfg.Ingest.Admin, cfg.Worker.Admin)
+	if want := []string{"from-file", "t2", "s1", ":9000", "localhost:1", "file", "f2", "fs2", "l2", "l2-", ":9001", ":9001"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	delete(env, "TAILWEIR_CONFIG")

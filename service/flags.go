@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"tailweir/queue"
+	"tailweir/version"
 )
 
 // Process is what ingest and worker begin with.
@@ -20,7 +21,7 @@ type Process struct {
 }
 
 // Begin reads the command line and the configuration of ingest or worker and opens the client; with --create it makes
-// topics and subscriptions. Asking for help prints about and returns flag.ErrHelp, which Main takes for success; what is the user's
+// topics and subscriptions. Asking for help or the version prints it and returns flag.ErrHelp, which Main takes for success; what is the user's
 // to mend is a UsageError.
 func Begin(ctx context.Context, c Command, args []string, getenv func(string) string) (p Process, err error) {
 	create, err := c.flags(args, os.Stdout)
@@ -59,7 +60,11 @@ type Switch struct {
 
 // flags parses the command line. Whatever is wrong is a UsageError of one line.
 func (c Command) flags(args []string, out io.Writer) (create bool, err error) {
-	all := append([]Switch{{"create", "make topics and subscriptions first; for emulators only", &create}}, c.Switches...)
+	var tell bool
+	all := append([]Switch{
+		{"create", "make topics and subscriptions first; for emulators only", &create},
+		{"version", "print which build this is", &tell},
+	}, c.Switches...)
 	flags := flag.NewFlagSet(c.Name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	for _, s := range all {
@@ -76,6 +81,9 @@ func (c Command) flags(args []string, out io.Writer) (create bool, err error) {
 		return false, &UsageError{fmt.Errorf("%w; %s --help says more", err, c.Name)}
 	case flags.NArg() > 0:
 		return false, &UsageError{fmt.Errorf("unexpected argument %q; %s --help says more", flags.Arg(0), c.Name)}
+	case tell:
+		fmt.Fprintln(out, version.Line())
+		return false, flag.ErrHelp
 	}
 	return create, nil
 }

@@ -2,12 +2,9 @@ package service
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -37,11 +34,7 @@ func NewIngest(cfg Config, client *queue.Client, log *slog.Logger) (*Ingest, err
 	if err != nil {
 		return nil, err
 	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", metrics)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	in.admin = mux
+	in.admin = adminHandler(metrics, func() bool { return true })
 	return in, nil
 }
 
@@ -58,16 +51,6 @@ func (in *Ingest) Run(ctx context.Context, admin net.Listener, listeners ...net.
 	err := g.Wait()
 	in.publisher.Close()
 	return err
-}
-
-func serveAdmin(ctx context.Context, l net.Listener, h http.Handler) error {
-	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
-	defer stop()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve %s: %w", l.Addr(), err)
-	}
-	return nil
 }
 
 // Stats returns what the receiver counted.

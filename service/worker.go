@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,6 +24,7 @@ type WorkerOptions struct {
 	Client    *queue.Client
 	Log       *slog.Logger
 	Console   []net.Listener // closed by Run; empty: no console
+	Admin     net.Listener   // closed by Run; nil: no admin address
 	Endpoints []string       // shown on the console while nothing was received
 	// Local says that the queue dies with the process: at the end everything in the window is decided instead of given
 	// back, and exporters may be missing, since people look at the console.
@@ -44,6 +46,7 @@ type Worker struct {
 	lagging   []*exporter.Optional // those of exporters that are not required
 	kept      *exporter.Memory
 	console   *console.Console
+	admin     http.Handler
 	started   time.Time
 	failed    chan error // the first failure of a part that has no error of its own to return
 }
@@ -88,6 +91,7 @@ func NewWorker(cfg Config, opts WorkerOptions) (*Worker, error) {
 	w.console = console.New(view{w}, console.Config{
 		Endpoints: opts.Endpoints, AllowRemote: cfg.Console.AllowRemote, AllowedHosts: cfg.Console.AllowedHosts, Metrics: metrics,
 	})
+	w.admin = adminHandler(metrics, w.ready)
 	return w, nil
 }
 
@@ -150,6 +154,9 @@ func (w *Worker) Run(ctx context.Context) (Summary, error) {
 	}
 	if len(w.opts.Console) > 0 {
 		parts.Go(func() error { return w.console.Serve(partsCtx, w.opts.Console...) })
+	}
+	if w.opts.Admin != nil {
+		parts.Go(func() error { return serveAdmin(partsCtx, w.opts.Admin, w.admin) })
 	}
 	parts.Go(func() error {
 		select {

@@ -1,11 +1,15 @@
-// Command tailweir is the tool for people: everything in one process, to try it and to develop against.
+// Command tailweir is all of the product in one program, for people and for containers: everything in one process, to try it and to
+// develop against, the two processes of production, and the tools around them.
 //
 //	tailweir local [flags]    broker, ingest, worker and console in this process
+//	tailweir ingest [flags]   as the program ingest
+//	tailweir worker [flags]   as the program worker
 //	tailweir broker [flags]   the embedded Pub/Sub alone
 //	tailweir fleet [flags]    what a fleet's log says: who leads, what is decided
 //	tailweir decide [flags]   what policies would decide on the traces in files
 //	tailweir check [flags]    validates a configuration, or makes one from a collector's
 //	tailweir probe [flags]    measures whether a fleet can run on a project's Pub/Sub
+//	tailweir version          which build this is
 package main
 
 import (
@@ -17,16 +21,20 @@ import (
 
 	"tailweir/sampler"
 	"tailweir/service"
+	"tailweir/version"
 )
 
 const usage = `usage: tailweir <command> [flags]
 
   local    everything in one process: OTLP on :4318 and :4317, console on http://localhost:8080
+  ingest   OTLP in, Pub/Sub out
+  worker   holds payloads from Pub/Sub, decides, exports
   broker   the embedded Pub/Sub alone, for PUBSUB_EMULATOR_HOST
   fleet    what a fleet's log says: who leads, who is a member, what is decided
   decide   what policies would decide on the traces in files, without deciding anything
   check    validates a configuration and prints what is effective; --from-collector makes one from a collector's
   probe    measures whether a fleet can run on a project's Pub/Sub, and with which fleet_timing
+  version  which build this is
 
 tailweir <command> --help lists the flags.`
 
@@ -34,11 +42,15 @@ func main() { os.Exit(service.Main("tailweir", run)) }
 
 func run(ctx context.Context, args []string, getenv func(string) string) error {
 	if len(args) == 0 {
-		return &service.UsageError{Err: errors.New("no command given: want local, broker, fleet, decide, check or probe; tailweir --help says more")}
+		return &service.UsageError{Err: errors.New("no command given: want local, ingest, worker, broker, fleet, decide, check, probe or version; tailweir --help says more")}
 	}
 	switch args[0] {
 	case "local":
 		return help(runLocal(ctx, args[1:]))
+	case "ingest":
+		return service.RunIngest(ctx, args[1:], getenv)
+	case "worker":
+		return service.RunWorker(ctx, args[1:], getenv)
 	case "broker":
 		return help(runBroker(ctx, args[1:]))
 	case "fleet":
@@ -49,11 +61,17 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 		return help(runCheck(args[1:]))
 	case "probe":
 		return help(runProbe(ctx, args[1:], getenv))
+	case "version", "--version":
+		if len(args) > 1 {
+			return &service.UsageError{Err: fmt.Errorf("version: unexpected argument %q", args[1])}
+		}
+		fmt.Println(version.Line())
+		return nil
 	case "help", "-h", "--help":
 		fmt.Println(usage)
 		return nil
 	}
-	return &service.UsageError{Err: fmt.Errorf("unknown command %q: want local, broker, fleet, decide, check or probe; tailweir --help says more", args[0])}
+	return &service.UsageError{Err: fmt.Errorf("unknown command %q: want local, ingest, worker, broker, fleet, decide, check, probe or version; tailweir --help says more", args[0])}
 }
 
 // help makes asking for the flags a success.

@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+
+	"tailweir/version"
 )
 
 const (
@@ -26,7 +28,6 @@ const (
 	QuotaHeader = "x-goog-user-project"
 
 	maxConnections = 256
-	userAgent      = "tailweir"
 )
 
 // Dial tells how one API is reached. Zero fields mean their defaults.
@@ -35,7 +36,7 @@ type Dial struct {
 	Insecure     bool   // plaintext and no credentials: for fakes and emulators
 	QuotaProject string // whose quota requests count against; default that of the credentials
 	Connections  int    // gRPC connections, used in turn, 1..256; default 1
-	UserAgent    string // default "tailweir"
+	UserAgent    string // default tailweir/VERSION
 
 	// Credentials are used instead of those of the environment, see Authenticate.
 	Credentials *auth.Credentials
@@ -127,7 +128,7 @@ func (d Dial) agent() string {
 	if d.UserAgent != "" {
 		return d.UserAgent
 	}
-	return userAgent
+	return version.UserAgent()
 }
 
 func (d Dial) dialOptions() []grpc.DialOption {

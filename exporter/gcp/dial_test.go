@@ -220,7 +220,7 @@ func checkGenerated(t *testing.T, d Dial, calls <-chan call, token string) {
 		if q := c.header.Get(QuotaHeader); !slices.Equal(q, []string{"quota-project"}) {
 			t.Errorf("%s: %q", QuotaHeader, q)
 		}
-		if ua := c.header.Get("user-agent"); len(ua) != 1 || !strings.HasPrefix(ua[0], "tailweir") {
+		if ua := c.header.Get("user-agent"); len(ua) != 1 || !strings.HasPrefix(ua[0], "tailweir/devel") {
 			t.Errorf("user agent %q", ua)
 		}
 	}
