@@ -46,7 +46,14 @@ func TestGooglePubSub(t *testing.T) {
 	}
 	w := &local{process: worker, console: "http://" + console}
 	s := w.settled(countsOf(sent))
+	backend.hasExactly(t, sent)
+	endWell(t, worker, "worker is done", "received_spans", s.Received.Spans)
+	endWell(t, ingest, "ingest is done", "spans", countsOf(sent).Spans)
+}
 
+// hasExactly holds the backend to what it must have of the traces sent: each span of those that are kept, and each log record, once.
+func (s *sink) hasExactly(t *testing.T, sent []sentTrace) {
+	t.Helper()
 	wantSpans, wantLogs := map[string]int{}, map[string]string{}
 	keep := expected(t, sent)
 	for _, trace := range sent {
@@ -56,17 +63,15 @@ func TestGooglePubSub(t *testing.T) {
 			wantSpans[trace.ID] = spansPerCheckout
 		}
 	}
-	if diff := cmp.Diff(wantSpans, backend.spanCounts()); diff != "" {
+	if diff := cmp.Diff(wantSpans, s.spanCounts()); diff != "" {
 		t.Errorf("spans of each trace at the backend (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(wantLogs, backend.verdicts()); diff != "" {
+	if diff := cmp.Diff(wantLogs, s.verdicts()); diff != "" {
 		t.Errorf("log records of each trace at the backend (-want +got):\n%s", diff)
 	}
-	if backend.copies > 0 {
-		t.Errorf("%d spans came to the backend more than once", backend.copies)
+	if s.copies > 0 {
+		t.Errorf("%d spans came to the backend more than once", s.copies)
 	}
-	endWell(t, worker, "worker is done", "received_spans", s.Received.Spans)
-	endWell(t, ingest, "ingest is done", "spans", countsOf(sent).Spans)
 }
 
 // endWell ends a process as Cloud Run does, and holds its last line to what it did.
