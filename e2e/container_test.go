@@ -194,6 +194,13 @@ func TestContainedCommands(t *testing.T) {
 	}
 }
 
+// containedConfig has traces wait for longer than two apps take to send theirs, also on a busy machine.
+const containedConfig = `
+window: {settle: 6s, idle: 7s, max_age: 30s, slack: 1s, start_delay: 0s}
+exporters:
+  - {type: otlp, endpoint: "%s"}
+`
+
 // TestContainersLoseNothing runs ingest and worker of the image, takes both away with SIGTERM while traces are undecided, and starts
 // others: every trace is decided once, and all of it comes to the backend.
 func TestContainersLoseNothing(t *testing.T) {
@@ -202,7 +209,7 @@ func TestContainersLoseNothing(t *testing.T) {
 	pubsub, backend := freeAddr(t), newSink(t)
 	broker := start(t, nil, command("tailweir"), "broker", "--listen", pubsub)
 	broker.answering(pubsub)
-	c.mount("etc/tailweir/tailweir.yaml", fmt.Sprintf(workerConfig, backend.url))
+	c.mount("etc/tailweir/tailweir.yaml", fmt.Sprintf(containedConfig, backend.url))
 	env := []string{"PUBSUB_EMULATOR_HOST=" + pubsub, "GOOGLE_CLOUD_PROJECT=e2e", "TAILWEIR_CONFIG=/etc/tailweir/tailweir.yaml"}
 
 	var sent []sentTrace
@@ -230,11 +237,9 @@ func TestContainersLoseNothing(t *testing.T) {
 			t.Error("the port of the ingest is still open")
 		}
 		if turn == 0 {
-			if n := len(backend.verdicts()); n > 0 {
-				t.Fatalf("%d traces are decided already, and this is about those that are not", n)
-			}
-			if last := p.stops(syscall.SIGTERM); !strings.Contains(last, `"grace_was_enough":true`) {
-				t.Errorf("worker ends with %s", last)
+			last := p.stops(syscall.SIGTERM)
+			if !strings.Contains(last, `"grace_was_enough":true`) || strings.Contains(last, `"handed_back_messages":0,`) {
+				t.Errorf("worker ends with %s, and this is about what is undecided then", last)
 			}
 		}
 	}
