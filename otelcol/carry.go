@@ -138,7 +138,7 @@ func (t *translation) others() {
 		t.lose(c.path(), "Tailweir has no extensions")
 	}
 	if t.telemetry {
-		t.lose("service.telemetry", "Tailweir serves metrics at ingest.admin and console.listen, and logs to standard error")
+		t.lose("service.telemetry", "Tailweir serves metrics at ingest.admin, worker.admin and console.listen, and logs to standard error")
 	}
 	for _, p := range t.pipelines {
 		if p.signal != "traces" && p.signal != "logs" {

@@ -71,6 +71,9 @@ func TestUsageErrors(t *testing.T) {
 		"broker's flag":        {[]string{"broker", "--port", "1"}, "port"},
 		"fleet's time":         {[]string{"fleet", "--since", "soon"}, `"soon"`},
 		"fleet of no project":  {[]string{"fleet"}, "GOOGLE_CLOUD_PROJECT"},
+		"ingest of no project": {[]string{"ingest"}, "GOOGLE_CLOUD_PROJECT"},
+		"worker's flag":        {[]string{"worker", "--force"}, "worker --help"},
+		"version of what":      {[]string{"version", "worker"}, `"worker"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
