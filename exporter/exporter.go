@@ -34,9 +34,9 @@ type Part struct {
 	Sources []Source // logs only: where the records came from, in their order
 }
 
-// Source is a run of a part's log records that came in one message.
+// Source is a run of a part's log records that came in one message, and all of theirs that are of one class.
 type Source struct {
-	Message uint64 // hash of the message's payload: the same in every process, and whenever it is delivered
+	Message uint64 // hash of the message's payload and of the class: the same in every process, and whenever it is delivered
 	Items   int
 }
 

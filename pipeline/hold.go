@@ -97,6 +97,9 @@ type fragment struct {
 	decision *sampler.Decision // binding, while it waits to be exported
 }
 
+// source is the hash of the message, and of the class: places are counted in each of them anew.
+func (f *fragment) source() uint64 { return f.msg.hash + uint64(f.class)*0x9e3779b97f4a7c15 }
+
 type fragmentState uint8
 
 const (

@@ -267,7 +267,7 @@ func encode(signal otlp.Signal, batch []departure, counted bool) *exporter.Batch
 				b.Payload, items = unique.AppendGroup(b.Payload, f.index, f.first, &edit)
 			} else { // two records with the same bytes may be two events: they have no id of their own
 				b.Payload = f.index.AppendGroup(b.Payload, f.first, &edit)
-				part.Sources = append(part.Sources, exporter.Source{Message: f.msg.hash, Items: items})
+				part.Sources = append(part.Sources, exporter.Source{Message: f.source(), Items: items})
 			}
 			part.Items += items
 		}
