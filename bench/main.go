@@ -6,6 +6,8 @@
 //	bench sink     the receiver that counts, of OTLP and of Google's APIs
 //	bench broker   the embedded Pub/Sub broker
 //	bench outage   the backend away for a minute under load, with memory for a fraction of it
+//	bench scale    what an autoscaler of workers may look at, simulated (docs/scaling.md)
+//	bench costs    what a month costs (docs/costs.md)
 //	bench torture  rounds of run in which processes are killed and stopped and Pub/Sub fails, with one tally
 package main
 
@@ -35,9 +37,10 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	commands := map[string]func(context.Context, []string) error{
 		"run": orchestrate, "cost": compareCosts, "load": load, "sink": serveSink, "broker": serveBroker, "torture": torture, "outage": outage, "exporters": measureExporters,
+		"scale": simulateScaling,
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
-		return errors.New("usage: bench run|cost|load|sink|broker|torture|outage|exporters [flags]; -h after a command lists its flags")
+		return errors.New("usage: bench run|cost|load|sink|broker|torture|outage|exporters|scale|costs [flags]; -h after a command lists its flags")
 	}
 	return commands[args[0]](ctx, args[1:])
 }
