@@ -37,7 +37,7 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	commands := map[string]func(context.Context, []string) error{
 		"run": orchestrate, "cost": compareCosts, "load": load, "sink": serveSink, "broker": serveBroker, "torture": torture, "outage": outage, "exporters": measureExporters,
-		"scale": simulateScaling,
+		"scale": simulateScaling, "costs": sayCosts,
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
 		return errors.New("usage: bench run|cost|load|sink|broker|torture|outage|exporters|scale|costs [flags]; -h after a command lists its flags")

@@ -125,7 +125,7 @@ func (o *OTLP) sendPiece(ctx context.Context, d *delivery, payload []byte, items
 	if err != nil || partial == nil {
 		return err
 	}
-	o.log.Warn("backend answered with a partial success", "signal", signal.String(), "items", items, "rejected", partial.Rejected, "message", partial.Msg)
+	o.log.Warn("backend answered with a partial success", "signal", signal.String(), "items", items, "rejected", partial.Rejected, "said", partial.Msg)
 	if partial.Rejected > 0 && partial.Rejected >= items {
 		return &Fault{Endpoint: o.send.endpoint(signal), Code: "partial success that rejects all items", Msg: partial.Msg, Verdict: Rejected}
 	}

@@ -94,7 +94,7 @@ func (p *Pipeline) read(r *reader, d Delivery) (got reading, err error) {
 			p.mu.Lock()
 			p.panics++
 			p.mu.Unlock()
-			p.cfg.Log.Error("reading a payload panicked", "message", d.ID, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			p.cfg.Log.Error("reading a payload panicked", "message_id", d.ID, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			err = panicked{v}
 		}
 	}()
@@ -190,7 +190,7 @@ func (p *Pipeline) bury(ctx context.Context, d Delivery, cause error) {
 	if errors.As(cause, &panicked{}) {
 		reason = ReasonPanic
 	}
-	p.cfg.Log.Warn("payload dead-lettered", "message", d.ID, "reason", reason, "error", cause)
+	p.cfg.Log.Warn("payload dead-lettered", "message_id", d.ID, "reason", reason, "error", cause)
 	p.mu.Lock()
 	p.burying++
 	p.mu.Unlock()

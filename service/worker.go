@@ -158,6 +158,14 @@ func (w *Worker) Run(ctx context.Context) (Summary, error) {
 	if w.opts.Admin != nil {
 		parts.Go(func() error { return serveAdmin(partsCtx, w.opts.Admin, w.admin) })
 	}
+	if !w.opts.Local { // whose log is a person's terminal
+		parts.Go(func() error {
+			tick := time.NewTicker(statusEvery)
+			defer tick.Stop()
+			w.sayStatus(partsCtx, tick.C)
+			return nil
+		})
+	}
 	parts.Go(func() error {
 		select {
 		case err := <-w.failed:

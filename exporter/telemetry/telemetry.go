@@ -152,7 +152,7 @@ func (t *Telemetry) send(ctx context.Context, d *delivery, project string, body 
 		return nil
 	}
 	t.log.Warn("backend answered with a partial success", "signal", d.batch.Signal.String(), "project", project, "items", items,
-		"rejected", partial.Rejected, "message", partial.Msg)
+		"rejected", partial.Rejected, "said", partial.Msg)
 	if partial.Rejected >= items {
 		return &exporter.Fault{Endpoint: t.server, Code: "partial success that rejects all items", Msg: partial.Msg, Verdict: exporter.Rejected}
 	}
