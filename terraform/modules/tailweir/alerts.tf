@@ -35,7 +35,7 @@ locals {
       severity = "CRITICAL"
       means    = "No worker has written a status line for 10 minutes: none runs, or its log does not come to Cloud Logging."
       conditions = [{
-        filter = "metric.type=\"${try(local.metric.status_lines, "")}\" AND ${local.of_workers}"
+        filter = "metric.type=\"${local.metric.status_lines}\" AND ${local.of_workers}"
         align  = "ALIGN_DELTA", reduce = "REDUCE_SUM", period = 60, absent = true, duration = 600
       }]
     }
@@ -45,7 +45,7 @@ locals {
       means    = "Payloads that nobody could read, or spans and records that a backend will never take, are on the dead-letter topic."
       conditions = [
         {
-          filter = "metric.type=\"${try(local.metric.dead_letters, "")}\" AND ${local.of_workers}"
+          filter = "metric.type=\"${local.metric.dead_letters}\" AND ${local.of_workers}"
           align  = "ALIGN_DELTA", reduce = "REDUCE_SUM", period = 300, above = true, threshold = 0, duration = 0
         },
         {
@@ -61,15 +61,15 @@ locals {
       means    = "A backend has confirmed nothing for 10 minutes, or refuses the credentials or the path. Data waits in Pub/Sub; what an exporter that is not required loses is lost to it."
       conditions = [
         {
-          filter = "metric.type=\"${try(local.metric.exporters_failing, "")}\" AND ${local.of_workers}"
+          filter = "metric.type=\"${local.metric.exporters_failing}\" AND ${local.of_workers}"
           align  = "ALIGN_DELTA", reduce = "REDUCE_MEAN", period = 300, above = true, threshold = var.alert_exporters_failing, duration = 600
         },
         {
-          filter = "metric.type=\"${try(local.metric.export_refused, "")}\" AND ${local.of_workers}"
+          filter = "metric.type=\"${local.metric.export_refused}\" AND ${local.of_workers}"
           align  = "ALIGN_DELTA", reduce = "REDUCE_SUM", period = 300, above = true, threshold = 0, duration = 0
         },
         {
-          filter = "metric.type=\"${try(local.metric.export_lost, "")}\" AND ${local.of_workers}"
+          filter = "metric.type=\"${local.metric.export_lost}\" AND ${local.of_workers}"
           align  = "ALIGN_DELTA", reduce = "REDUCE_MEAN", period = 300, above = true, threshold = 0, duration = 0
         },
       ]
@@ -80,11 +80,11 @@ locals {
       means    = "For half an hour more or fewer traces were kept than alert_kept_share says: apps send other traces, a policy fails, or somebody changed the policies."
       conditions = [for c in [
         {
-          filter = "metric.type=\"${try(local.metric.kept_share, "")}\" AND ${local.of_workers}"
+          filter = "metric.type=\"${local.metric.kept_share}\" AND ${local.of_workers}"
           align  = "ALIGN_DELTA", reduce = "REDUCE_MEAN", period = 600, above = true, threshold = try(var.alert_kept_share.max, 1), duration = 1800
         },
         {
-          filter = "metric.type=\"${try(local.metric.kept_share, "")}\" AND ${local.of_workers}"
+          filter = "metric.type=\"${local.metric.kept_share}\" AND ${local.of_workers}"
           align  = "ALIGN_DELTA", reduce = "REDUCE_MEAN", period = 600, above = false, threshold = try(var.alert_kept_share.min, 0), duration = 1800
         },
       ] : c if var.alert_kept_share != null]
@@ -110,7 +110,7 @@ locals {
       severity = "ERROR"
       means    = "The log was not what Pub/Sub promises. The workers read it again; traces may have been decided twice."
       conditions = [{
-        filter = "metric.type=\"${try(local.metric.anomalies, "")}\" AND ${local.of_workers}"
+        filter = "metric.type=\"${local.metric.anomalies}\" AND ${local.of_workers}"
         align  = "ALIGN_DELTA", reduce = "REDUCE_MEAN", period = 300, above = true, threshold = 0, duration = 0
       }]
     }
@@ -119,7 +119,7 @@ locals {
       severity = "WARNING"
       means    = "Workers gave back all that they held, again and again, since they had no proof that the log lives: Pub/Sub is slow, or they have no CPU."
       conditions = [{
-        filter = "metric.type=\"${try(local.metric.fences, "")}\" AND ${local.of_workers}"
+        filter = "metric.type=\"${local.metric.fences}\" AND ${local.of_workers}"
         align  = "ALIGN_DELTA", reduce = "REDUCE_MEAN", period = 300, above = true, threshold = 0, duration = 900
       }]
     }
@@ -128,7 +128,7 @@ locals {
       severity = "WARNING"
       means    = "Memory is used up to ${var.alert_hold_share * 100} %. At 80 % the newest messages go back, and CPU is spent on what comes again."
       conditions = [{
-        filter = "metric.type=\"${try(local.metric.hold_share, "")}\" AND ${local.of_workers}"
+        filter = "metric.type=\"${local.metric.hold_share}\" AND ${local.of_workers}"
         align  = "ALIGN_DELTA", reduce = "REDUCE_MEAN", period = 300, above = true, threshold = var.alert_hold_share, duration = 900
       }]
     }
@@ -137,7 +137,7 @@ locals {
       severity = "WARNING"
       means    = "Event time is more than ${var.alert_window_lag_seconds} s behind the newest payload: a worker is slow, or Pub/Sub delivers late."
       conditions = [{
-        filter = "metric.type=\"${try(local.metric.window_lag_seconds, "")}\" AND ${local.of_workers}"
+        filter = "metric.type=\"${local.metric.window_lag_seconds}\" AND ${local.of_workers}"
         align  = "ALIGN_DELTA", reduce = "REDUCE_MEAN", period = 300, above = true, threshold = var.alert_window_lag_seconds, duration = 600
       }]
     }
@@ -146,7 +146,7 @@ locals {
       severity = "WARNING"
       means    = "For half an hour some worker is configured with other policies than the fleet's: a deploy stopped halfway, and the old policies decide."
       conditions = [{
-        filter = "metric.type=\"${try(local.metric.policy_pending, "")}\" AND ${local.of_workers}"
+        filter = "metric.type=\"${local.metric.policy_pending}\" AND ${local.of_workers}"
         align  = "ALIGN_DELTA", reduce = "REDUCE_MEAN", period = 300, above = true, threshold = 0, duration = 1800
       }]
     }
@@ -154,7 +154,7 @@ locals {
 }
 
 resource "google_monitoring_alert_policy" "alert" {
-  for_each     = var.monitoring ? { for key, a in local.alerts : key => a if length(a.conditions) > 0 } : {}
+  for_each     = var.monitoring ? local.watched : {}
   project      = var.project_id
   display_name = "${var.name}: ${each.value.title}"
   severity     = each.value.severity
@@ -217,10 +217,15 @@ resource "google_monitoring_alert_policy" "alert" {
   }
 
   # A policy on a metric that is not there yet is refused.
-  depends_on = [google_logging_metric.status, google_logging_metric.event]
+  depends_on = [google_project_service.monitoring, google_logging_metric.status, google_logging_metric.event]
 }
 
 locals {
+  # Without workers of this module there are no lines to count.
+  watched = { for key, a in {
+    for key, a in local.alerts : key => merge(a, { conditions = [for c in a.conditions : c if local.has_workers || !strcontains(c.filter, "logging.googleapis.com/user/")] })
+  } : key => a if length(a.conditions) > 0 }
+
   # The heading of an alert in docs/operations.md is its key with hyphens.
   runbook = { for key in keys(local.alerts) : key =>
     var.runbook_url == null ? "docs/operations.md#${replace(key, "_", "-")}" : "[docs/operations.md](${var.runbook_url}#${replace(key, "_", "-")})"

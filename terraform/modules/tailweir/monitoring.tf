@@ -37,14 +37,22 @@ locals {
   }
 
   # The types under which Cloud Monitoring knows the metrics.
-  metric = merge(
-    { for figure, m in google_logging_metric.status : figure => "logging.googleapis.com/user/${m.name}" },
-    { for key, m in google_logging_metric.event : key => "logging.googleapis.com/user/${m.name}" },
-  )
+  metric = { for key in concat(keys(local.status_figures), keys(local.status_events)) : key => "logging.googleapis.com/user/${var.name}/${key}" }
+
+  # With worker_platform "none" they run elsewhere, and what they log and export is watched there: docs/operations.md.
+  has_workers = local.pool || local.mig
+}
+
+# Those that nothing else here needs.
+resource "google_project_service" "monitoring" {
+  for_each           = var.enable_apis && var.monitoring ? setsubtract(["logging.googleapis.com", "monitoring.googleapis.com"], local.apis) : toset([])
+  project            = var.project_id
+  service            = each.value
+  disable_on_destroy = false
 }
 
 resource "google_logging_metric" "status" {
-  for_each    = var.monitoring ? local.status_figures : {}
+  for_each    = var.monitoring && local.has_workers ? local.status_figures : {}
   project     = var.project_id
   name        = "${var.name}/${each.key}"
   description = "Tailweir: ${each.value.about}"
@@ -64,7 +72,7 @@ resource "google_logging_metric" "status" {
       scale              = each.value.scale
     }
   }
-  depends_on = [google_project_service.api]
+  depends_on = [google_project_service.api, google_project_service.monitoring]
 }
 
 locals {
@@ -90,7 +98,7 @@ locals {
 }
 
 resource "google_logging_metric" "event" {
-  for_each         = var.monitoring ? local.status_events : {}
+  for_each         = var.monitoring && local.has_workers ? local.status_events : {}
   project          = var.project_id
   name             = "${var.name}/${each.key}"
   description      = "Tailweir: ${each.value.about}"
@@ -110,12 +118,14 @@ resource "google_logging_metric" "event" {
       }
     }
   }
-  depends_on = [google_project_service.api]
+  depends_on = [google_project_service.api, google_project_service.monitoring]
 }
 
 resource "google_monitoring_dashboard" "fleet" {
   count   = var.monitoring ? 1 : 0
   project = var.project_id
+  # A chart of a metric that is not there yet is refused, too.
+  depends_on = [google_project_service.monitoring, google_logging_metric.status, google_logging_metric.event]
   dashboard_json = templatefile("${path.module}/dashboard.json.tftpl", {
     name            = var.name
     metric          = local.metric

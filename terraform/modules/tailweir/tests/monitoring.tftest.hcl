@@ -41,6 +41,10 @@ run "watched_on_the_first_day" {
     error_message = "the dashboard is JSON, with all its tiles"
   }
   assert {
+    condition     = contains(keys(google_project_service.monitoring), "monitoring.googleapis.com")
+    error_message = "the API of what watches"
+  }
+  assert {
     condition     = strcontains(google_monitoring_alert_policy.alert["nobody_leads"].documentation[0].content, "docs/operations.md#nobody-leads")
     error_message = "an alert says where its runbook is"
   }
@@ -109,6 +113,21 @@ run "machines" {
   assert {
     condition     = strcontains(google_monitoring_dashboard.fleet[0].dashboard_json, "compute.googleapis.com/instance/cpu/utilization") && !strcontains(google_monitoring_dashboard.fleet[0].dashboard_json, "cloud_run_worker_pool")
     error_message = "the dashboard shows the machines' CPU"
+  }
+}
+
+run "workers_elsewhere" {
+  command = plan
+  variables {
+    worker_platform = "none"
+  }
+  assert {
+    condition     = length(google_logging_metric.status) == 0 && toset(keys(google_monitoring_alert_policy.alert)) == toset(["oldest_unacked", "nobody_leads", "dead_letters", "no_traffic"])
+    error_message = "what Pub/Sub says of them is watched all the same"
+  }
+  assert {
+    condition     = length(google_monitoring_alert_policy.alert["dead_letters"].conditions) == 1
+    error_message = "by Pub/Sub's own metric"
   }
 }
 
