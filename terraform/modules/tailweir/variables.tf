@@ -179,7 +179,6 @@ variable "topic_retention" {
   description = "How long the payload topic keeps what is acked, for a backfill by a subscription of its own; billed as storage. null: not at all. Example: \"259200s\""
   type        = string
   default     = "86400s"
-  nullable    = false
   validation {
     condition     = var.topic_retention == null ? true : can(regex("^[0-9]+s$", var.topic_retention)) && try(tonumber(trimsuffix(var.topic_retention, "s")) >= 600 && tonumber(trimsuffix(var.topic_retention, "s")) <= 2678400, false)
     error_message = "topic_retention must be whole seconds with an s, from 600s to 2678400s (31 days), or null."
