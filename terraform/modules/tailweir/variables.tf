@@ -368,9 +368,9 @@ variable "ingest_cpu_always" {
 }
 
 variable "ingest_command" {
-  description = "The ingest in the image. Example: [\"/ko-app/ingest\"]"
+  description = "The ingest in the image, with its arguments. Example: [\"/ko-app/ingest\"]"
   type        = list(string)
-  default     = ["/ingest"]
+  default     = ["/tailweir", "ingest"]
   nullable    = false
   validation {
     condition     = length(var.ingest_command) > 0 && alltrue([for a in var.ingest_command : can(regex("^[^\\s\"'\\\\$%]+$", a))])
@@ -475,9 +475,9 @@ variable "worker_memory" {
 }
 
 variable "worker_command" {
-  description = "The worker in the image. Example: [\"/ko-app/worker\"]"
+  description = "The worker in the image, with its arguments. Example: [\"/ko-app/worker\"]"
   type        = list(string)
-  default     = ["/worker"]
+  default     = ["/tailweir", "worker"]
   nullable    = false
   validation {
     condition     = length(var.worker_command) > 0 && alltrue([for a in var.worker_command : can(regex("^[^\\s\"'\\\\$%]+$", a))])

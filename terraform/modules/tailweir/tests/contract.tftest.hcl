@@ -142,7 +142,7 @@ run "ingest" {
     error_message = "the ingest runs as its own account"
   }
   assert {
-    condition     = google_cloud_run_v2_service.ingest.template[0].containers[0].image == "europe-west1-docker.pkg.dev/my-observability/tailweir/tailweir:v1" && google_cloud_run_v2_service.ingest.template[0].containers[0].command == tolist(["/ingest"])
+    condition     = google_cloud_run_v2_service.ingest.template[0].containers[0].image == "europe-west1-docker.pkg.dev/my-observability/tailweir/tailweir:v1" && google_cloud_run_v2_service.ingest.template[0].containers[0].command == tolist(["/tailweir", "ingest"])
     error_message = "the ingest of the image"
   }
   assert {
@@ -176,7 +176,7 @@ run "worker_pool" {
     error_message = "workers run as their own account"
   }
   assert {
-    condition     = google_cloud_run_v2_worker_pool.worker[0].template[0].containers[0].image == "europe-west1-docker.pkg.dev/my-observability/tailweir/tailweir:v1" && google_cloud_run_v2_worker_pool.worker[0].template[0].containers[0].command == tolist(["/worker"])
+    condition     = google_cloud_run_v2_worker_pool.worker[0].template[0].containers[0].image == "europe-west1-docker.pkg.dev/my-observability/tailweir/tailweir:v1" && google_cloud_run_v2_worker_pool.worker[0].template[0].containers[0].command == tolist(["/tailweir", "worker"])
     error_message = "the worker of the image"
   }
   assert {

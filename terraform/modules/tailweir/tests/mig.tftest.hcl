@@ -123,7 +123,7 @@ run "machine" {
   assert {
     condition = (strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[2].content, "docker stop --time 60 worker") &&
       strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[2].content, "TimeoutStopSec=65\n") &&
-    strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[2].content, "--entrypoint /worker europe-west1-docker.pkg.dev/my-observability/tailweir/tailweir:v1\n"))
+    strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[2].content, "--entrypoint /tailweir europe-west1-docker.pkg.dev/my-observability/tailweir/tailweir:v1 worker\n"))
     error_message = "the unit runs the worker and gives it its grace"
   }
 }
@@ -139,7 +139,7 @@ run "as_set" {
     mig_messages_per_worker = 60000
     mig_grace_seconds       = 30
     config                  = "shutdown: 25s\n"
-    worker_command          = ["/worker", "--create"]
+    worker_command          = ["/ko-app/worker", "--create"]
     create_network          = false
     network                 = "projects/p/global/networks/n"
     subnetwork              = "projects/p/regions/europe-west1/subnetworks/s"
