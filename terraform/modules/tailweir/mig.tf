@@ -2,7 +2,7 @@
 # What it has over a worker pool: it scales by itself, a longer grace, and the console by a tunnel.
 locals {
   # cloud-init reads JSON as YAML. The worker's file is not in here: metadata can be read by everybody who sees the project.
-  cloud_init = "#cloud-config\n${jsonencode({
+  cloud_init = join("\n", ["#cloud-config", jsonencode({
     write_files = [
       {
         path        = "/etc/tailweir/worker.sh"
@@ -31,7 +31,7 @@ locals {
       },
     ]
     runcmd = ["systemctl daemon-reload", "systemctl enable --now --no-block tailweir-worker.service"]
-  })}"
+  })])
 }
 
 resource "google_compute_instance_template" "worker" {

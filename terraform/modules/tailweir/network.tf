@@ -6,6 +6,7 @@ locals {
 }
 
 resource "google_compute_network" "own" {
+  #checkov:skip=CKV2_GCP_18:There is nothing to let in with a worker pool; with machines the two rules below are there, and all else is denied by default.
   count                   = var.create_network ? 1 : 0
   project                 = var.project_id
   name                    = var.name
@@ -16,6 +17,7 @@ resource "google_compute_network" "own" {
 # Private Google Access: without it neither a virtual machine without an external address nor an app with Direct VPC egress
 # reaches a run.app URL, Pub/Sub or the registry.
 resource "google_compute_subnetwork" "own" {
+  #checkov:skip=CKV_GCP_26:Flow logs of a subnetwork that carries nothing but telemetry would cost more than they tell; bring a network of your own where they are a rule.
   count                    = var.create_network ? 1 : 0
   project                  = var.project_id
   name                     = "${var.name}-${var.region}"
