@@ -1,14 +1,12 @@
-# The workers' file. It is passed on as the text it is, with a section for the console behind it, and never through yamldecode
-# and yamlencode: Terraform's YAML reads `off` as false and drops comments and line numbers, and `always_above: off` would
-# become `false`, which a worker refuses.
+# The workers' file. It is passed on as the text it is, and what the module has to say goes into the environment, which wins. It never
+# goes through yamldecode and yamlencode: Terraform's YAML reads `off` as false and drops comments and line numbers, and
+# `always_above: off` would become `false`, which a worker refuses.
 locals {
-  worker_file = join("", [
-    trimspace(var.config) == "" ? "" : "${chomp(var.config)}\n",
-    # Probes come from outside the container, so the console listens on all addresses. A worker pool has no address that
-    # anybody could call, and on a managed instance group the container's port is published on loopback alone.
-    "console: {listen: \":${local.console_port}\", allow_remote: true}\n",
-  ])
-  console_port = 8080
+  worker_file = trimspace(var.config) == "" ? "# Everything is the default.\n" : "${chomp(var.config)}\n" # a secret may not be empty
+
+  # Probes come from outside the container, and the console is on its loopback: it shows users' data. This port shows health and
+  # metrics alone.
+  admin_port = 8081
 
   # What the file says, for checks at plan time; what it does not say is the default of docs/settings.md.
   decoded = try({ for k, v in yamldecode(var.config) : k => v }, {})
@@ -26,7 +24,7 @@ locals {
     } : name => sum(concat([0], [for part in regexall("([0-9.]+)(h|ms|us|ns|m|s)", text) : tonumber(part[0]) * local.units[part[1]]]))
   }
 
-  worker_env = merge({
+  worker_env = {
     GOOGLE_CLOUD_PROJECT        = var.project_id
     TAILWEIR_CONFIG             = "/etc/tailweir/worker.yaml"
     TAILWEIR_TOPIC              = google_pubsub_topic.payloads.name
@@ -36,7 +34,8 @@ locals {
     TAILWEIR_FACTS_SUBSCRIPTION = google_pubsub_subscription.facts.name
     TAILWEIR_LOG_TOPIC          = google_pubsub_topic.log.name
     TAILWEIR_LOG_PREFIX         = local.log_prefix
-  })
+    TAILWEIR_ADMIN              = ":${local.admin_port}"
+  }
   ingest_env = merge({
     GOOGLE_CLOUD_PROJECT = var.project_id
     TAILWEIR_TOPIC       = google_pubsub_topic.payloads.name

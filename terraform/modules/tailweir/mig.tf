@@ -8,7 +8,7 @@ locals {
         path        = "/etc/tailweir/worker.sh"
         permissions = "0644"
         content = templatefile("${path.module}/worker.sh.tftpl", {
-          console_port   = local.console_port
+          admin_port     = local.admin_port
           image          = var.image
           registry       = split("/", var.image)[0]
           secret_version = google_secret_manager_secret_version.config["worker"].name
@@ -102,7 +102,7 @@ resource "google_compute_health_check" "worker" {
   healthy_threshold   = 1
   unhealthy_threshold = 6 # a minute: a restart costs a readback of the log, and most things heal sooner
   http_health_check {
-    port         = local.console_port
+    port         = local.admin_port
     request_path = "/healthz"
   }
   depends_on = [google_project_service.api]

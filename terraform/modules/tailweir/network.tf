@@ -27,8 +27,7 @@ resource "google_compute_subnetwork" "own" {
   private_ip_google_access = true
 }
 
-# Google's health checkers ask /readyz and /healthz from these two ranges. The machine's own firewall lets nobody else to that port,
-# whatever other rules the network has: the console is on it, too (see worker.sh.tftpl).
+# Google's health checkers ask /healthz from these two ranges. The console is on the machine's loopback, where no rule leads.
 resource "google_compute_firewall" "health" {
   count     = local.mig && var.create_firewall ? 1 : 0
   project   = var.project_id
@@ -37,7 +36,7 @@ resource "google_compute_firewall" "health" {
   direction = "INGRESS"
   allow {
     protocol = "tcp"
-    ports    = [tostring(local.console_port)]
+    ports    = [tostring(local.admin_port)]
   }
   source_ranges           = ["130.211.0.0/22", "35.191.0.0/16"]
   target_service_accounts = [google_service_account.worker.email]

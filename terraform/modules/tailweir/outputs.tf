@@ -30,7 +30,7 @@ output "worker_name" {
 output "console" {
   description = "How to reach a worker's console. A worker pool has no address: there tailweir fleet reads the same from the log."
   value = (local.mig
-    ? "gcloud compute ssh INSTANCE --project ${var.project_id} --tunnel-through-iap -- -N -L 8080:localhost:${local.console_port}"
+    ? "gcloud compute ssh INSTANCE --project ${var.project_id} --tunnel-through-iap -- -N -L 8080:localhost:8080"
     : "TAILWEIR_LOG_TOPIC=${google_pubsub_topic.log.name} tailweir fleet --project ${var.project_id}"
   )
 }

@@ -416,12 +416,12 @@ variable "config" {
   default     = ""
   nullable    = false
   validation {
-    condition     = trimspace(var.config) == "" || can(keys(yamldecode("${chomp(var.config)}\nconsole: {}\n")))
-    error_message = "config must be a YAML map in block style, so that a line can follow it."
+    condition     = trimspace(var.config) == "" || can(keys(yamldecode(var.config)))
+    error_message = "config must be a YAML map."
   }
   validation {
-    condition     = length(setsubtract(try(keys(yamldecode(var.config)), []), ["compat", "exporters", "fleet", "fleet_timing", "hold", "logs", "policies", "shutdown", "tail_sampling", "traces", "window"])) == 0
-    error_message = "config has a section that workers do not know, or one that this module sets: project, queue, ingest and console must not be in it."
+    condition     = length(setsubtract(try(keys(yamldecode(var.config)), []), ["compat", "console", "exporters", "fleet", "fleet_timing", "hold", "logs", "policies", "shutdown", "tail_sampling", "traces", "window"])) == 0
+    error_message = "config has a section that workers do not know, or one that this module sets: project, queue, ingest and worker must not be in it."
   }
   validation {
     condition     = !contains(["off", "false"], try(tostring(yamldecode(var.config).fleet), "pubsub"))

@@ -47,7 +47,7 @@ resource "google_cloud_run_v2_worker_pool" "worker" {
         failure_threshold = 48
         http_get {
           path = "/readyz"
-          port = local.console_port
+          port = local.admin_port
         }
       }
       # /healthz and not /readyz: a worker that is not ready since Pub/Sub is away heals by itself, and a restart would only make it
@@ -58,7 +58,7 @@ resource "google_cloud_run_v2_worker_pool" "worker" {
         failure_threshold = 3
         http_get {
           path = "/healthz"
-          port = local.console_port
+          port = local.admin_port
         }
       }
       volume_mounts {

@@ -191,6 +191,7 @@ run "worker_pool" {
       TAILWEIR_FACTS_SUBSCRIPTION = "tailweir-facts-sequencer"
       TAILWEIR_LOG_TOPIC          = "tailweir-log"
       TAILWEIR_LOG_PREFIX         = "tailweir-log-"
+      TAILWEIR_ADMIN              = ":8081"
     }
     error_message = "workers know every object"
   }
@@ -200,14 +201,14 @@ run "worker_pool" {
   }
   assert {
     condition = (google_cloud_run_v2_worker_pool.worker[0].template[0].containers[0].startup_probe[0].http_get[0].path == "/readyz" &&
-      google_cloud_run_v2_worker_pool.worker[0].template[0].containers[0].startup_probe[0].http_get[0].port == 8080 &&
+      google_cloud_run_v2_worker_pool.worker[0].template[0].containers[0].startup_probe[0].http_get[0].port == 8081 &&
       google_cloud_run_v2_worker_pool.worker[0].template[0].containers[0].startup_probe[0].period_seconds * google_cloud_run_v2_worker_pool.worker[0].template[0].containers[0].startup_probe[0].failure_threshold <= 240 &&
     google_cloud_run_v2_worker_pool.worker[0].template[0].containers[0].startup_probe[0].period_seconds * google_cloud_run_v2_worker_pool.worker[0].template[0].containers[0].startup_probe[0].failure_threshold >= 60)
     error_message = "started is ready, within what Cloud Run allows, and with time for a first claim"
   }
   assert {
     condition = (google_cloud_run_v2_worker_pool.worker[0].template[0].containers[0].liveness_probe[0].http_get[0].path == "/healthz" &&
-    google_cloud_run_v2_worker_pool.worker[0].template[0].containers[0].liveness_probe[0].http_get[0].port == 8080)
+    google_cloud_run_v2_worker_pool.worker[0].template[0].containers[0].liveness_probe[0].http_get[0].port == 8081)
     error_message = "a worker that waits for Pub/Sub must not be restarted"
   }
   assert {
@@ -341,8 +342,8 @@ run "the_rest" {
     error_message = "the file is in no state: it is written by a write-only attribute"
   }
   assert {
-    condition     = local.worker_file == "console: {listen: \":8080\", allow_remote: true}\n"
-    error_message = "without a file of one's own the workers' has the console alone"
+    condition     = local.worker_file == "# Everything is the default.\n"
+    error_message = "a secret may not be empty"
   }
   assert {
     condition     = output.topics == { payloads = "tailweir-payloads", facts = "tailweir-facts", log = "tailweir-log", dead_letters = "tailweir-deadletters" } && output.subscriptions == { payloads = "tailweir-payloads-worker", facts = "tailweir-facts-sequencer", dead_letters = "tailweir-deadletters-keep" } && output.ingest_service == "tailweir-ingest" && output.worker_environment.TAILWEIR_LOG_TOPIC == "tailweir-log"

@@ -76,7 +76,7 @@ run "group" {
     error_message = "new workers first, and sick ones replaced"
   }
   assert {
-    condition     = google_compute_health_check.worker[0].http_health_check[0].request_path == "/healthz" && google_compute_health_check.worker[0].http_health_check[0].port == 8080 && google_compute_health_check.worker[0].check_interval_sec * google_compute_health_check.worker[0].unhealthy_threshold >= 60
+    condition     = google_compute_health_check.worker[0].http_health_check[0].request_path == "/healthz" && google_compute_health_check.worker[0].http_health_check[0].port == 8081 && google_compute_health_check.worker[0].check_interval_sec * google_compute_health_check.worker[0].unhealthy_threshold >= 60
     error_message = "a worker that waits for Pub/Sub must not be replaced, nor one that is busy for some seconds"
   }
   assert {
@@ -88,7 +88,7 @@ run "group" {
     error_message = "by CPU, and in by one at a time"
   }
   assert {
-    condition = (google_compute_firewall.health[0].source_ranges == toset(["130.211.0.0/22", "35.191.0.0/16"]) && [for a in google_compute_firewall.health[0].allow : a.ports[0]] == ["8080"] &&
+    condition = (google_compute_firewall.health[0].source_ranges == toset(["130.211.0.0/22", "35.191.0.0/16"]) && [for a in google_compute_firewall.health[0].allow : a.ports[0]] == ["8081"] &&
       google_compute_firewall.tunnel[0].source_ranges == toset(["35.235.240.0/20"]) && [for a in google_compute_firewall.tunnel[0].allow : a.ports[0]] == ["22"] &&
       google_compute_firewall.health[0].target_service_accounts == toset(["worker@p.iam.gserviceaccount.com"]) && google_compute_firewall.tunnel[0].target_service_accounts == toset(["worker@p.iam.gserviceaccount.com"]) &&
     google_compute_firewall.health[0].network == google_compute_network.own[0].id && google_compute_firewall.tunnel[0].network == google_compute_network.own[0].id)
@@ -111,14 +111,14 @@ run "machine" {
     error_message = "the worker's environment"
   }
   assert {
-    condition     = !strcontains(google_compute_instance_template.worker[0].metadata["user-data"], "allow_remote")
+    condition     = !strcontains(google_compute_instance_template.worker[0].metadata["user-data"], "Everything is the default")
     error_message = "metadata can be read by everybody who sees the project: the file must not be in it"
   }
   assert {
     condition = (strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[0].content, "https://secretmanager.googleapis.com/v1/${google_secret_manager_secret_version.config["worker"].name}:access") &&
-      strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[0].content, "--dport 8080 -j DROP") &&
+      strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[0].content, "--dport 8081 -s $range -j ACCEPT") &&
     strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[0].content, "--registries=europe-west1-docker.pkg.dev\n"))
-    error_message = "the file comes from Secret Manager, and the console's port is closed"
+    error_message = "the file comes from Secret Manager, and health checkers get in"
   }
   assert {
     condition = (strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[2].content, "docker stop --time 60 worker") &&

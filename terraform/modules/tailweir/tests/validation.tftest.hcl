@@ -646,18 +646,10 @@ run "config_no_map" {
   expect_failures = [var.config]
 }
 
-run "config_flow_style" {
+run "config_worker" {
   command = plan
   variables {
-    config = "{shutdown: 8s}\n"
-  }
-  expect_failures = [var.config]
-}
-
-run "config_console" {
-  command = plan
-  variables {
-    config = "console: {listen: \":1\"}\n"
+    config = "worker: {admin: \":1\"}\n"
   }
   expect_failures = [var.config]
 }
