@@ -45,7 +45,7 @@ var allowed = map[string][]string{
 
 // forTests are imported by tests only (and by probe), and bench only by people: they may use what they like, and nobody else may
 // use them.
-var forTests = []string{"golden", "queue/queuetest", "exporter/exportertest", "exporter/googletest", "bench"}
+var forTests = []string{"golden", "queue/queuetest", "exporter/exportertest", "exporter/googletest", "bench", "terraform"}
 
 func TestImportsGoDownwards(t *testing.T) {
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()

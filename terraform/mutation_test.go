@@ -1,0 +1,188 @@
+package terraform_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// mutations are breakages of the module of one line each, as a tired person makes them: the first line of file that has old gets new
+// instead. after, if set, is text that stands before that line: the line of this resource, not of another.
+var mutations = []struct{ file, after, old, new string }{
+	{"apis.tf", "", `"telemetry.googleapis.com"`, `"monitoring.googleapis.com"`},
+	{"apis.tf", "", `disable_on_destroy = false`, `disable_on_destroy = true`},
+	{"pubsub.tf", `"google_pubsub_topic" "payloads"`, `kms_key_name               = var.kms_key_name`, `kms_key_name               = null`},
+	{"pubsub.tf", `"google_pubsub_topic" "payloads"`, `allowed_persistence_regions = local.storage_regions`, `allowed_persistence_regions = ["us-central1"]`},
+	{"pubsub.tf", `"google_pubsub_topic" "facts"`, `enforce_in_transit          = var.enforce_in_transit`, `enforce_in_transit          = false`},
+	{"pubsub.tf", `"google_pubsub_topic" "log"`, `allowed_persistence_regions = [var.region]`, `allowed_persistence_regions = local.storage_regions`},
+	{"pubsub.tf", `"google_pubsub_topic" "log"`, `>= local.durations.replay + 60`, `>= local.durations.replay - 60`},
+	{"pubsub.tf", `"google_pubsub_topic" "log"`, `message_retention_duration = var.log_retention`, `message_retention_duration = "600s"`},
+	{"pubsub.tf", `"google_pubsub_subscription" "payloads"`, `enable_message_ordering      = false`, `enable_message_ordering      = true`},
+	{"pubsub.tf", `"google_pubsub_subscription" "payloads"`, `enable_exactly_once_delivery = false`, `enable_exactly_once_delivery = true`},
+	{"pubsub.tf", `"google_pubsub_subscription" "payloads"`, `ttl = "" # never`, `ttl = "2678400s" # never`},
+	{"pubsub.tf", `"google_pubsub_subscription" "payloads"`, `retain_acked_messages      = false`, `retain_acked_messages      = true`},
+	{"pubsub.tf", `"google_pubsub_subscription" "payloads"`, `  dead_letter_policy {`, "  retry_policy {\n    minimum_backoff = \"10s\"\n  }\n  dead_letter_policy {"},
+	{"pubsub.tf", `"google_pubsub_subscription" "payloads"`, `dead_letter_topic     = google_pubsub_topic.dead_letters.id`, `dead_letter_topic     = google_pubsub_topic.facts.id`},
+	{"pubsub.tf", `"google_pubsub_subscription" "payloads"`, `max_delivery_attempts = var.max_delivery_attempts`, `max_delivery_attempts = 5`},
+	{"pubsub.tf", `"google_pubsub_subscription" "payloads"`, `ack_deadline_seconds       = var.ack_deadline_seconds`, `ack_deadline_seconds       = 60`},
+	{"pubsub.tf", `"google_pubsub_subscription" "facts"`, `message_retention_duration   = "600s"`, `message_retention_duration   = "604800s"`},
+	{"pubsub.tf", `"google_pubsub_subscription" "facts"`, `topic                        = google_pubsub_topic.facts.id`, `topic                        = google_pubsub_topic.payloads.id`},
+	{"pubsub.tf", `"google_pubsub_subscription" "dead_letters"`, `ttl = ""`, `ttl = "86400s"`},
+	{"pubsub.tf", "", `"${var.name}-log-")`, `"${var.name}-")`},
+	{"iam.tf", `"ingest_publishes_payloads"`, `topic   = google_pubsub_topic.payloads.name`, `topic   = google_pubsub_topic.log.name`},
+	{"iam.tf", `"ingest_publishes_payloads"`, `roles/pubsub.publisher`, `roles/pubsub.editor`},
+	{"iam.tf", `"worker_publishes"`, `dead_letters = google_pubsub_topic.dead_letters.name`, ``},
+	{"iam.tf", `"worker_pulls"`, `roles/pubsub.subscriber`, `roles/pubsub.viewer`},
+	{"iam.tf", `"worker_pulls"`, `facts    = google_pubsub_subscription.facts.name`, `facts    = google_pubsub_subscription.dead_letters.name`},
+	{"iam.tf", `"log_reader"`, `"pubsub.subscriptions.delete"]`, `"pubsub.subscriptions.delete", "pubsub.topics.delete"]`},
+	{"iam.tf", `"log_topic"`, `"pubsub.topics.attachSubscription", `, ``},
+	{"iam.tf", `"worker_reads_log"`, `role    = google_project_iam_custom_role.log_reader.id`, `role    = "roles/pubsub.editor"`},
+	{"iam.tf", `"worker_reads_log"`, `member  = google_service_account.worker.member`, `member  = google_service_account.ingest.member`},
+	{"iam.tf", `"agent_publishes_dead_letters"`, `member  = local.pubsub_agent`, `member  = google_service_account.worker.member`},
+	{"iam.tf", `"agent_acks_payloads"`, `subscription = google_pubsub_subscription.payloads.name`, `subscription = google_pubsub_subscription.dead_letters.name`},
+	{"iam.tf", "", `@gcp-sa-pubsub.iam`, `@gcp-sa-pubsubs.iam`},
+	{"iam.tf", `"worker_writes_traces"`, `roles/telemetry.writer`, `roles/editor`},
+	{"iam.tf", `"worker_writes_logs"`, `setunion(local.export_projects, [var.project_id])`, `local.export_projects`},
+	{"iam.tf", "", `secrets = "gcp-sa-secretmanager"`, ``},
+	{"config.tf", "", `: "${chomp(var.config)}\n"`, `: yamlencode(yamldecode(var.config))`},
+	{"config.tf", "", `TAILWEIR_FACTS_SUBSCRIPTION = google_pubsub_subscription.facts.name`, ``},
+	{"config.tf", "", `replay   = try(tostring(local.timing.replay), "10m")`, `replay   = "10m"`},
+	{"config.tf", "", `local.durations.lease + 2`, `local.durations.lease`},
+	{"config.tf", "", `: 9)`, `: 30)`},
+	{"config.tf", "", `secret_data_wo         = each.value`, `secret_data            = each.value`},
+	{"config.tf", "", `secret_data_wo_version = parseint(substr(sha256(each.value), 0, 12), 16)`, `secret_data_wo_version = 1`},
+	{"config.tf", "", `deletion_policy = "ABANDON"`, `deletion_policy = "DELETE"`},
+	{"config.tf", "", `each.key == "worker" ? google_service_account.worker.member : google_service_account.ingest.member`, `google_service_account.worker.member`},
+	{"config.tf", "", `location = var.region`, `location = "us-central1"`},
+	{"ingest.tf", "", `"h2c"`, `"http1"`},
+	{"ingest.tf", "", `ingress              = var.ingest_ingress`, `ingress              = "INGRESS_TRAFFIC_ALL"`},
+	{"ingest.tf", "", `invoker_iam_disabled = !var.ingest_invoker_iam`, `invoker_iam_disabled = true`},
+	{"ingest.tf", "", `cpu_idle          = !var.ingest_cpu_always`, `cpu_idle          = var.ingest_cpu_always`},
+	{"ingest.tf", "", `min_instance_count = var.ingest_min_instances`, `min_instance_count = 0`},
+	{"ingest.tf", "", `google_service_account.ingest.email`, `google_service_account.worker.email`},
+	{"ingest.tf", "liveness_probe {", `port = local.otlp_port`, `port = 8080`},
+	{"ingest.tf", "", `deletion_protection  = var.deletion_protection`, `deletion_protection  = false`},
+	{"ingest.tf", "", `egress = "PRIVATE_RANGES_ONLY"`, `egress = "ALL_TRAFFIC"`},
+	{"workers.tf", "", `manual_instance_count = var.worker_instances`, "manual_instance_count = var.worker_instances\n    max_instance_count    = 10"},
+	{"workers.tf", "", `"/readyz"`, `"/ready"`},
+	{"workers.tf", "liveness_probe {", `"/healthz"`, `"/readyz"`},
+	{"workers.tf", "", `failure_threshold = 48`, `failure_threshold = 60`},
+	{"workers.tf", "", `service_account = google_service_account.worker.email`, `service_account = google_service_account.ingest.email`},
+	{"workers.tf", "", `version = google_secret_manager_secret_version.config["worker"].version`, `version = "latest"`},
+	{"workers.tf", "", `* 0.9)}MiB`, `* 1.1)}MiB`},
+	{"workers.tf", "", `"/etc/tailweir"`, `"/etc/config"`},
+	{"mig.tf", "", `enable_secure_boot          = true`, `enable_secure_boot          = false`},
+	{"mig.tf", "", `block-project-ssh-keys    = "TRUE"`, `block-project-ssh-keys    = "FALSE"`},
+	{"mig.tf", "", `max_unavailable_fixed        = 0`, `max_unavailable_fixed        = 3`},
+	{"mig.tf", "", `fixed = 1`, `fixed = 10`},
+	{"mig.tf", "", `network    = local.network`, "network    = local.network\n    access_config {}"},
+	{"mig.tf", "", `target = var.mig_cpu_target`, `target = 0.9`},
+	{"mig.tf", "", `single_instance_assignment = metric.value`, `target                     = metric.value`},
+	{"mig.tf", "", `content     = join("", [for k, v in local.worker_env : "${k}=${v}\n"])`, `content     = local.worker_file`},
+	{"mig.tf", "", `request_path = "/healthz"`, `request_path = "/readyz"`},
+	{"worker.service.tftpl", "", `--time ${grace}`, `--time 5`},
+	{"worker.sh.tftpl", "", `-s $range -j ACCEPT`, `-j ACCEPT`},
+	{"network.tf", "", `private_ip_google_access = true`, `private_ip_google_access = false`},
+	{"network.tf", "", `["130.211.0.0/22", "35.191.0.0/16"]`, `["0.0.0.0/0"]`},
+	{"network.tf", "", `["35.235.240.0/20"]`, `["0.0.0.0/0"]`},
+	{"registry.tf", "", `immutable_tags = true`, `immutable_tags = false`},
+	{"registry.tf", "", `var.create_registry && local.mig ? 1 : 0`, `0`},
+	{"outputs.tf", "", `"always_on"`, `"parentbased_always_on"`},
+	{"outputs.tf", `"app_environment"`, `google_cloud_run_v2_service.ingest.uri`, `google_cloud_run_v2_service.ingest.name`},
+}
+
+// TestMutations breaks the module one line at a time, and takes each validation of a variable away, and says which breakage no test of
+// the module notices. It takes half an hour, so it runs by hand: TAILWEIR_MUTATIONS=1 go test ./terraform -run Mutations -v -timeout 2h.
+// docs/terraform.md has its last result. That the lines are there is checked always.
+func TestMutations(t *testing.T) {
+	type mutant struct{ name, file, text, variable string }
+	var all []mutant
+	for _, m := range mutations {
+		text := read(t, filepath.Join(module, m.file))
+		at := strings.Index(text, m.after)
+		if at < 0 || !strings.Contains(text[at:], m.old) {
+			t.Errorf("%s has no %q after %q: the table is out of date", m.file, m.old, m.after)
+			continue
+		}
+		all = append(all, mutant{m.file + " " + m.after + ": " + m.old, m.file, text[:at] + strings.Replace(text[at:], m.old, m.new, 1), ""})
+	}
+	if len(all) < 30 {
+		t.Errorf("%d breakages only", len(all))
+	}
+	const file = "variables.tf"
+	text := read(t, filepath.Join(module, file))
+	for _, at := range regexp.MustCompile(`(?m)^    condition     = .*$`).FindAllStringIndex(text, -1) {
+		names := regexp.MustCompile(`(?m)^variable "(\w+)"`).FindAllStringSubmatch(text[:at[0]], -1)
+		name := names[len(names)-1][1]
+		all = append(all, mutant{file + " " + name + ": no" + text[at[0]+19:at[1]], file, text[:at[0]] + "    condition     = var." + name + " == var." + name + " || true" + text[at[1]:], name})
+	}
+	if os.Getenv("TAILWEIR_MUTATIONS") == "" {
+		t.Skipf("skipped: %d breakages take half an hour: set TAILWEIR_MUTATIONS=1", len(all))
+	}
+	check := checker(t)
+	var caught, validations atomic.Int64
+	t.Cleanup(func() {
+		t.Logf("%d breakages, %d of them a validation taken away: %d caught", len(all), validations.Load(), caught.Load())
+	})
+	for _, m := range all {
+		if m.variable != "" {
+			validations.Add(1)
+		}
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			if err := os.CopyFS(dir, os.DirFS(module)); err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(dir, m.file), m.text)
+			// Of what is refused only the runs of this variable, and those alone: the others cannot notice, and take a minute.
+			tests, err := filepath.Glob(dir + "/tests/*")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, test := range tests {
+				if m.variable != "" || filepath.Base(test) == "validation.tftest.hcl" {
+					write(t, test, runsOf(read(t, test), m.variable))
+				}
+			}
+			// What terraform fmt changes is no catch.
+			if out, err := exec.Command("terraform", "fmt", "-recursive", dir).CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			out, err := exec.Command(check, dir).CombinedOutput()
+			if err == nil {
+				t.Errorf("no test notices\n%s", lastLine(string(out)))
+				return
+			}
+			caught.Add(1)
+			failed := regexp.MustCompile(`run "(\w+)"\.\.\. fail`).FindAllStringSubmatch(string(out), -1)
+			if m.variable != "" && len(failed) == 0 {
+				t.Errorf("not refused by a test:\n%s", out)
+			}
+			t.Logf("caught by %v", slices.Collect(func(yield func(string) bool) {
+				for _, f := range failed {
+					if !yield(f[1]) {
+						return
+					}
+				}
+			}))
+		})
+	}
+}
+
+// runsOf is a test file with only those runs that expect the variable to object, or a resource where variable is empty.
+func runsOf(text, variable string) string {
+	parts := strings.Split(text, "\nrun \"")
+	kept := parts[:1]
+	for _, p := range parts[1:] {
+		if variable == "" && !strings.Contains(p, "[var.") || variable != "" && strings.Contains(p, "expect_failures = [var."+variable+"]") {
+			kept = append(kept, p)
+		}
+	}
+	return strings.Join(kept, "\nrun \"")
+}
