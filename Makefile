@@ -1,8 +1,9 @@
-# make test   everything that must hold; needs Go alone (what needs Node, Chromium or Java is skipped with a line that says so)
+# make test   everything that must hold; needs Go alone (what needs Node, Chromium, Java or Terraform is skipped with a line that says so)
 # make torture  the same under kills, stops and a failing Pub/Sub, for ROUNDS rounds, JOBS at a time, with WORKERS workers that
 #             decide as one; TORTURE has further flags, such as --emulator, --seed 7 or --sink telemetry,cloudlogging
 # make bench  load → ingest → broker → worker → sink as processes: CPU per span, memory, spans per second, completeness
 # make fuzz   each fuzz target for FUZZTIME
+# make terraform  terraform fmt, validate and test of every module and example, with Google's provider, which it downloads
 # make lint   gofmt, go vet, staticcheck
 
 SHELL := /bin/bash
@@ -14,7 +15,7 @@ WORKERS ?= 1
 JOBS ?= 1
 TORTURE ?=
 
-.PHONY: test bench torture fuzz lint
+.PHONY: test bench torture fuzz terraform lint
 
 test: lint
 	go test -race -timeout 20m ./...
@@ -33,6 +34,12 @@ bench:
 
 torture:
 	go run ./bench torture --rounds $(ROUNDS) --workers $(WORKERS) --jobs $(JOBS) $(TORTURE)
+
+terraform:
+	@for dir in terraform/modules/* terraform/examples/*; do \
+	  echo "== $$dir"; \
+	  (cd $$dir && terraform fmt -check -recursive && terraform init -backend=false -input=false >/dev/null && terraform validate && terraform test) || exit 1; \
+	done
 
 fuzz:
 	@for pkg in $$(go list ./...); do \

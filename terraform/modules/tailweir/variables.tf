@@ -249,7 +249,7 @@ variable "kms_key_name" {
     error_message = "kms_key_name must be projects/P/locations/L/keyRings/R/cryptoKeys/K, without a version."
   }
   validation {
-    condition     = var.kms_key_name == null ? true : try(split("/", var.kms_key_name)[3] == var.region, false)
+    condition     = var.kms_key_name == null ? true : try(split("/", var.kms_key_name)[3] == var.region, true)
     error_message = "kms_key_name must be in region: Cloud Run and the registry take no key of another location."
   }
 }
@@ -660,7 +660,7 @@ variable "subnetwork" {
     error_message = "subnetwork must be projects/P/regions/R/subnetworks/S."
   }
   validation {
-    condition     = var.subnetwork == null ? true : try(split("/", var.subnetwork)[3] == var.region, false)
+    condition     = var.subnetwork == null ? true : try(split("/", var.subnetwork)[3] == var.region, true)
     error_message = "subnetwork must be in region."
   }
   validation {
