@@ -18,7 +18,7 @@ var mutations = []struct{ file, after, old, new string }{
 	{"apis.tf", "", `disable_on_destroy = false`, `disable_on_destroy = true`},
 	{"pubsub.tf", `"google_pubsub_topic" "payloads"`, `kms_key_name               = var.kms_key_name`, `kms_key_name               = null`},
 	{"pubsub.tf", `"google_pubsub_topic" "payloads"`, `allowed_persistence_regions = local.storage_regions`, `allowed_persistence_regions = ["us-central1"]`},
-	{"pubsub.tf", `"google_pubsub_topic" "facts"`, `enforce_in_transit          = var.enforce_in_transit`, `enforce_in_transit          = false`},
+	{"pubsub.tf", `"google_pubsub_topic" "facts"`, `enforce_in_transit          = var.enforce_in_transit`, `enforce_in_transit          = true`},
 	{"pubsub.tf", `"google_pubsub_topic" "log"`, `allowed_persistence_regions = [var.region]`, `allowed_persistence_regions = local.storage_regions`},
 	{"pubsub.tf", `"google_pubsub_topic" "log"`, `>= local.durations.replay + 60`, `>= local.durations.replay - 60`},
 	{"pubsub.tf", `"google_pubsub_topic" "log"`, `message_retention_duration = var.log_retention`, `message_retention_duration = "600s"`},

@@ -169,9 +169,9 @@ variable "storage_regions" {
 }
 
 variable "enforce_in_transit" {
-  description = "Also refuse to publish and deliver outside of the storage regions. Example: false, where an app's messages may cross regions on their way"
+  description = "Pub/Sub also refuses to publish and deliver through other regions than the storage regions. Clients use the global endpoint, which takes the nearest region but promises none, and people far away could not read the log or dead letters. Example: true, where that is a rule"
   type        = bool
-  default     = true
+  default     = false
   nullable    = false
 }
 

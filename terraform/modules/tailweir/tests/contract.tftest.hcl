@@ -95,7 +95,7 @@ run "pubsub" {
   }
   assert {
     condition = alltrue([for t in [google_pubsub_topic.payloads, google_pubsub_topic.facts, google_pubsub_topic.log, google_pubsub_topic.dead_letters] :
-    t.message_storage_policy[0].allowed_persistence_regions == toset(["europe-west1"]) && t.message_storage_policy[0].enforce_in_transit && t.kms_key_name == null && t.project == "my-observability"])
+    t.message_storage_policy[0].allowed_persistence_regions == toset(["europe-west1"]) && !t.message_storage_policy[0].enforce_in_transit && t.kms_key_name == null && t.project == "my-observability"])
     error_message = "messages stay in the region"
   }
 }

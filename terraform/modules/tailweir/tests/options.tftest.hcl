@@ -216,7 +216,7 @@ run "numbers_and_names" {
     log_topic              = "in-log"
     log_prefix             = "in-log-of-"
     storage_regions        = ["europe-west1", "europe-west4"]
-    enforce_in_transit     = false
+    enforce_in_transit     = true
     topic_retention        = null
     subscription_retention = "86400s"
     dead_letter_retention  = "86400s"
@@ -242,7 +242,7 @@ run "numbers_and_names" {
     error_message = "names as set"
   }
   assert {
-    condition = (google_pubsub_topic.payloads.message_storage_policy[0].allowed_persistence_regions == toset(["europe-west1", "europe-west4"]) && !google_pubsub_topic.payloads.message_storage_policy[0].enforce_in_transit &&
+    condition = (google_pubsub_topic.payloads.message_storage_policy[0].allowed_persistence_regions == toset(["europe-west1", "europe-west4"]) && alltrue([for t in [google_pubsub_topic.payloads, google_pubsub_topic.facts, google_pubsub_topic.log, google_pubsub_topic.dead_letters] : t.message_storage_policy[0].enforce_in_transit]) &&
       google_pubsub_topic.facts.message_storage_policy[0].allowed_persistence_regions == toset(["europe-west1", "europe-west4"]) && google_pubsub_topic.dead_letters.message_storage_policy[0].allowed_persistence_regions == toset(["europe-west1", "europe-west4"]) &&
     google_pubsub_topic.log.message_storage_policy[0].allowed_persistence_regions == toset(["europe-west1"]))
     error_message = "the log stays in the workers' region whatever the others do"
