@@ -147,19 +147,58 @@ run "refuses_a_channel_twice" {
   expect_failures = [var.notification_channels]
 }
 
-run "refuses_thresholds" {
+run "refuses_a_runbook_without_tls" {
   command = plan
   variables {
-    runbook_url                  = "http://git.example.com/operations.md"
-    alert_oldest_unacked_seconds = 15
-    alert_hold_share             = 0.9
-    alert_kept_share             = { min = 0.5, max = 0.1 }
-    alert_exporters_failing      = 0
-    alert_window_lag_seconds     = 3
-    alert_no_traffic_seconds     = 61
+    runbook_url = "http://git.example.com/operations.md"
   }
-  expect_failures = [
-    var.runbook_url, var.alert_oldest_unacked_seconds, var.alert_hold_share, var.alert_kept_share, var.alert_exporters_failing,
-    var.alert_window_lag_seconds, var.alert_no_traffic_seconds,
-  ]
+  expect_failures = [var.runbook_url]
+}
+
+run "refuses_an_age_below_the_window" {
+  command = plan
+  variables {
+    alert_oldest_unacked_seconds = 15
+  }
+  expect_failures = [var.alert_oldest_unacked_seconds]
+}
+
+run "refuses_a_hold_that_is_never_so_full" {
+  command = plan
+  variables {
+    alert_hold_share = 0.9
+  }
+  expect_failures = [var.alert_hold_share]
+}
+
+run "refuses_a_norm_upside_down" {
+  command = plan
+  variables {
+    alert_kept_share = { min = 0.5, max = 0.1 }
+  }
+  expect_failures = [var.alert_kept_share]
+}
+
+run "refuses_no_exporter_failing" {
+  command = plan
+  variables {
+    alert_exporters_failing = 0
+  }
+  expect_failures = [var.alert_exporters_failing]
+}
+
+run "refuses_a_lag_that_is_normal" {
+  command = plan
+  variables {
+    alert_window_lag_seconds = 3
+  }
+  expect_failures = [var.alert_window_lag_seconds]
+}
+
+run "refuses_a_fraction_of_a_minute" {
+  command = plan
+  variables {
+    alert_no_traffic_seconds = 301
+  }
+  expect_failures = [var.alert_no_traffic_seconds]
 }
