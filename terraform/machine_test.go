@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -70,6 +71,9 @@ func TestMachine(t *testing.T) {
 			}
 			if info, err := os.Stat(filepath.Join(run, "worker.yaml")); err != nil || info.Mode().Perm() != 0o444 {
 				t.Errorf("mode %v, %v: the container's user could not read it", info.Mode(), err)
+			}
+			if got := read(t, filepath.Join(run, "machine.env")); !regexp.MustCompile(`^GOMEMLIMIT=[1-9][0-9]{2,}MiB\n$`).MatchString(got) {
+				t.Errorf("machine.env is %q", got)
 			}
 			called := read(t, calls)
 			for _, want := range []string{

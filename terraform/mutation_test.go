@@ -74,6 +74,7 @@ var mutations = []struct{ file, after, old, new string }{
 	{"workers.tf", "", `failure_threshold = 48`, `failure_threshold = 60`},
 	{"workers.tf", "", `service_account = google_service_account.worker.email`, `service_account = google_service_account.ingest.email`},
 	{"workers.tf", "", `version = google_secret_manager_secret_version.config["worker"].version`, `version = "latest"`},
+	{"workers.tf", "", `<= 0.75 *`, `<= 1.75 *`},
 	{"workers.tf", "", `* 0.9)}MiB`, `* 1.1)}MiB`},
 	{"workers.tf", "", `"/etc/tailweir"`, `"/etc/config"`},
 	{"mig.tf", "", `enable_secure_boot          = true`, `enable_secure_boot          = false`},

@@ -24,6 +24,18 @@ locals {
     } : name => sum(concat([0], [for part in regexall("([0-9.]+)(h|ms|us|ns|m|s)", text) : tonumber(part[0]) * local.units[part[1]]]))
   }
 
+  # Sizes as docs/settings.md writes them, in bytes: "1.5 GiB" and 1610612736 are the same.
+  sizes = {
+    for name, text in {
+      hold   = try(tostring(local.hold.max_bytes), "512MiB")
+      window = try(tostring(local.decoded.window.max_bytes), "256MiB")
+    } : name => try(tonumber(text), sum([for part in regexall("^([0-9.]+) ?([KMGT]i?B|kB|B)$", trimspace(text)) : tonumber(part[0]) * local.size_units[part[1]]]), 0)
+  }
+  size_units = {
+    B   = 1, kB = 1000, KB = 1000, MB = 1000000, GB = 1000000000, TB = 1000000000000
+    KiB = 1024, MiB = 1048576, GiB = 1073741824, TiB = 1099511627776
+  }
+
   worker_env = {
     GOOGLE_CLOUD_PROJECT        = var.project_id
     TAILWEIR_CONFIG             = "/etc/tailweir/worker.yaml"

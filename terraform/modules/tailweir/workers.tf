@@ -91,6 +91,14 @@ resource "google_cloud_run_v2_worker_pool" "worker" {
     }
   }
 
+  lifecycle {
+    # Else it is killed for its memory, again and again, under the very load for which the hold is there.
+    precondition {
+      condition     = local.sizes.hold + local.sizes.window <= 0.75 * local.worker_memory_mib * 1048576
+      error_message = "config: hold.max_bytes (512MiB by default) and window.max_bytes (256MiB) must be three quarters of worker_memory at most."
+    }
+  }
+
   # Not before it may do all it does: a worker that lacks a permission at the start ends with an error.
   depends_on = [
     google_project_service.api,

@@ -121,7 +121,7 @@ run "machine" {
     error_message = "the file comes from Secret Manager, and health checkers get in"
   }
   assert {
-    condition = (strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[2].content, "docker stop --time 60 worker") &&
+    condition = (strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[2].content, "docker stop --time 60 worker") && strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[2].content, "--env-file /run/tailweir/machine.env") && strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[2].content, "--env-file /etc/tailweir/worker.env") &&
       strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[2].content, "TimeoutStopSec=65\n") &&
     strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[2].content, "--entrypoint /tailweir europe-west1-docker.pkg.dev/my-observability/tailweir/tailweir:v1 worker\n"))
     error_message = "the unit runs the worker and gives it its grace"

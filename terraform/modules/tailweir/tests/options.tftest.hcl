@@ -52,8 +52,9 @@ run "own_file" {
       policies:
       - {name: errors, type: status_code, status_code: {status_codes: [ERROR]}}
       logs: {keep: with_trace, always_above: off}
-      hold: {lease: 20s}
+      hold: {lease: 20s, max_bytes: 1.1 GB}
       fleet_timing: {death: 1m2s, replay: 20m}
+      window: {max_bytes: 300000000}
       shutdown: 9s
     YAML
     ack_deadline_seconds = 20
@@ -66,6 +67,10 @@ run "own_file" {
   assert {
     condition     = local.durations == { death = 62, replay = 1200, lease = 20, shutdown = 9 }
     error_message = "durations of the file are read as Go reads them"
+  }
+  assert {
+    condition     = local.sizes == { hold = 1100000000, window = 300000000 }
+    error_message = "sizes of the file are read as workers read them"
   }
   assert {
     condition     = google_pubsub_subscription.payloads.ack_deadline_seconds == 20 && google_pubsub_topic.log.message_retention_duration == "1260s"
@@ -81,6 +86,10 @@ run "defaults_of_durations" {
   assert {
     condition     = local.durations == { death = 12, replay = 600, lease = 10, shutdown = 8 }
     error_message = "what the file does not say is the default of docs/settings.md"
+  }
+  assert {
+    condition     = local.sizes == { hold = 536870912, window = 268435456 }
+    error_message = "sizes, too"
   }
 }
 

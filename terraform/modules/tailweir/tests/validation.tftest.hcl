@@ -681,7 +681,7 @@ run "config_fleet_off" {
 run "config_too_long" {
   command = plan
   variables {
-    config = "# ${join("", [for i in range(1000) : "12345678901234567890123456789012345678901234567890123456789012345678"])}\n"
+    config = "shutdown: 8s\n# ${join("", [for i in range(1000) : "12345678901234567890123456789012345678901234567890123456789012345678"])}\n"
   }
   expect_failures = [var.config]
 }
@@ -915,6 +915,14 @@ run "log_shorter_than_replay" {
     config = "fleet_timing: {replay: 15m}\n"
   }
   expect_failures = [google_pubsub_topic.log]
+}
+
+run "hold_beyond_memory" {
+  command = plan
+  variables {
+    config = "hold: {max_bytes: 1300MiB}\n"
+  }
+  expect_failures = [google_cloud_run_v2_worker_pool.worker]
 }
 
 run "shutdown_of_the_ingest" {
