@@ -69,7 +69,11 @@ func variables(t *testing.T, dir string) []variable {
 			value = strings.TrimSpace(value)
 			for open := depth(value); open > 0; open = depth(value) { // a value of several lines
 				i++
-				value += " " + strings.TrimSpace(lines[i])
+				next := strings.TrimSpace(lines[i])
+				if !strings.HasSuffix(value, "{") && !strings.HasSuffix(value, "[") && !strings.HasPrefix(next, "}") && !strings.HasPrefix(next, "]") {
+					value += ","
+				}
+				value += " " + next
 			}
 			switch strings.TrimSpace(key) {
 			case "description":

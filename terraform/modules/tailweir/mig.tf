@@ -150,8 +150,8 @@ resource "google_compute_region_instance_group_manager" "worker" {
   ]
 }
 
-# CPU first: messages are held on purpose, so the backlog is never zero and says little by itself. mig_messages_per_worker adds
-# it as a second signal, for a number above what a worker holds at its full load; the larger answer of both counts.
+# By CPU: messages are held on purpose, so the backlog is never zero and says little by itself. mig_messages_per_worker adds it as a
+# second signal, for a number far above what a worker holds at its full load; the larger answer of both counts. docs/scaling.md.
 resource "google_compute_region_autoscaler" "worker" {
   count   = local.mig ? 1 : 0
   project = var.project_id

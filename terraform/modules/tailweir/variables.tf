@@ -579,12 +579,12 @@ variable "mig_cpu_target" {
 }
 
 variable "mig_messages_per_worker" {
-  description = "Un-acked payload messages per worker above which more come; more than a worker holds at full load, or it grows for ever. null: by CPU alone. Example: 60000"
+  description = "Un-acked payload messages per worker above which more come; far more than a worker holds at full load, or it grows for ever: see docs/scaling.md. null: by CPU alone. Example: 900000"
   type        = number
   default     = null
   validation {
     condition     = var.mig_messages_per_worker == null ? true : var.mig_messages_per_worker >= 1000
-    error_message = "mig_messages_per_worker must be 1000 at least, and above messages per second and worker × (window.settle + 5 s): those are held on purpose."
+    error_message = "mig_messages_per_worker must be 1000 at least, and above what a worker holds on purpose: docs/scaling.md has the formula."
   }
 }
 
