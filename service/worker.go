@@ -166,12 +166,6 @@ func (w *Worker) Run(ctx context.Context) (Summary, error) {
 			return nil
 		})
 	}
-	for _, o := range w.lagging {
-		parts.Go(func() error { return o.Run(partsCtx) })
-	}
-	if len(w.opts.Console) > 0 {
-		parts.Go(func() error { return w.console.Serve(partsCtx, w.opts.Console...) })
-	}
 	parts.Go(func() error {
 		select {
 		case err := <-w.failed:
