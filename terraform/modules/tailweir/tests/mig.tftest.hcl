@@ -116,7 +116,7 @@ run "machine" {
   }
   assert {
     condition = (strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[0].content, "https://secretmanager.googleapis.com/v1/${google_secret_manager_secret_version.config["worker"].name}:access") &&
-      strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[0].content, "--dport 8081 -s $range -j ACCEPT") &&
+      strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[0].content, "-A INPUT -p tcp --dport 8081 -s $range -j ACCEPT") &&
     strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[0].content, "--registries=europe-west1-docker.pkg.dev\n"))
     error_message = "the file comes from Secret Manager, and health checkers get in"
   }
