@@ -69,7 +69,8 @@ func (c *client) open() pubsubpb.Subscriber_StreamingPullClient {
 	if err != nil {
 		c.Fatal(err)
 	}
-	if err := s.Send(&pubsubpb.StreamingPullRequest{Subscription: faultSub, StreamAckDeadlineSeconds: 10}); err != nil {
+	// EOF: the server has ended the stream already, and Recv says why.
+	if err := s.Send(&pubsubpb.StreamingPullRequest{Subscription: faultSub, StreamAckDeadlineSeconds: 10}); err != nil && err != io.EOF {
 		c.Fatal(err)
 	}
 	return s
