@@ -24,7 +24,7 @@ output "ingest_service" {
 
 output "worker_name" {
   description = "Name of the worker pool or of the managed instance group; empty with worker_platform \"none\"."
-  value       = local.pool ? google_cloud_run_v2_worker_pool.worker[0].name : local.mig ? google_compute_region_instance_group_manager.worker[0].name : ""
+  value       = local.autoscaled ? google_cloud_run_v2_worker_pool.autoscaled[0].name : local.pool ? google_cloud_run_v2_worker_pool.worker[0].name : local.mig ? google_compute_region_instance_group_manager.worker[0].name : ""
 }
 
 output "console" {

@@ -400,7 +400,7 @@ variable "ingest_config" {
 # --- Workers
 
 variable "worker_platform" {
-  description = "worker_pool: Cloud Run, a fixed number; mig: virtual machines with an autoscaler; none: elsewhere, as the worker's service account. Example: \"mig\""
+  description = "worker_pool: Cloud Run, a fixed number or worker_autoscaling; mig: virtual machines with an autoscaler; none: elsewhere, as the worker's service account. Example: \"mig\""
   type        = string
   default     = "worker_pool"
   nullable    = false
