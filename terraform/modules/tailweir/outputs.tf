@@ -6,9 +6,10 @@ output "otlp_url" {
 output "app_environment" {
   description = "What to put into an app's environment. always_on, since Cloud Run's front end marks most requests as not sampled, and SDKs would drop them before anybody sees them."
   value = {
-    OTEL_EXPORTER_OTLP_ENDPOINT = google_cloud_run_v2_service.ingest.uri
-    OTEL_EXPORTER_OTLP_PROTOCOL = "http/protobuf"
-    OTEL_TRACES_SAMPLER         = "always_on"
+    OTEL_EXPORTER_OTLP_ENDPOINT    = google_cloud_run_v2_service.ingest.uri
+    OTEL_EXPORTER_OTLP_PROTOCOL    = "http/protobuf"
+    OTEL_TRACES_SAMPLER            = "always_on"
+    OTEL_EXPORTER_OTLP_COMPRESSION = "gzip" # Pub/Sub is paid for by the byte as it came, twice: docs/costs.md
   }
 }
 
