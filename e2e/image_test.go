@@ -36,6 +36,9 @@ func builtImage(t *testing.T) image {
 }
 
 var buildImage = sync.OnceValues(func() (image, error) {
+	if made := strings.Split(os.Getenv("TAILWEIR_E2E_IMAGE"), "\n"); len(made) > 2 { // of the program that runs this one
+		return image{root: made[0], user: made[1], entrypoint: made[2:]}, nil
+	}
 	dir := filepath.Join(binaries, "image")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return image{}, err

@@ -25,6 +25,14 @@ func TestMain(m *testing.M) {
 }
 
 func runTests(m *testing.M) (int, error) {
+	if binaries = os.Getenv("TAILWEIR_E2E_BINARIES"); binaries != "" { // this is TestDeployedLosesNothing, run by itself
+		stop, err := startGuard()
+		if err != nil {
+			return 0, err
+		}
+		defer stop()
+		return m.Run(), nil
+	}
 	dir, err := os.MkdirTemp("", "tailweir-e2e-")
 	if err != nil {
 		return 0, err

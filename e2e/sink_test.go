@@ -104,6 +104,17 @@ func (s *sink) spanCounts() map[string]int {
 	return n
 }
 
+// recordCounts is how many log records of each trace have come.
+func (s *sink) recordCounts() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := map[string]int{}
+	for id, records := range s.records {
+		n[id] = len(records)
+	}
+	return n
+}
+
 // verdicts is what the log records say of their traces, and their number.
 func (s *sink) verdicts() map[string]string {
 	s.mu.Lock()

@@ -2,7 +2,6 @@ package terraform_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -87,19 +86,65 @@ var mutations = []struct{ file, after, old, new string }{
 	{"mig.tf", "", `content     = join("", [for k, v in local.worker_env : "${k}=${v}\n"])`, `content     = local.worker_file`},
 	{"mig.tf", "", `request_path = "/healthz"`, `request_path = "/readyz"`},
 	{"worker.service.tftpl", "", `--time ${grace}`, `--time 5`},
+	{"worker.service.tftpl", "", `StartLimitIntervalSec=0`, ``},
 	{"worker.sh.tftpl", "2>/dev/null ||", `-s $range -j ACCEPT`, `-j ACCEPT`},
 	{"network.tf", "", `private_ip_google_access = true`, `private_ip_google_access = false`},
 	{"network.tf", "", `["130.211.0.0/22", "35.191.0.0/16"]`, `["0.0.0.0/0"]`},
 	{"network.tf", "", `["35.235.240.0/20"]`, `["0.0.0.0/0"]`},
 	{"registry.tf", "", `immutable_tags = true`, `immutable_tags = false`},
 	{"registry.tf", "", `var.create_registry && local.mig ? 1 : 0`, `0`},
+	{"autoscaling.tf", "", `ignore_changes = [scaling]`, ``},
+	{"autoscaling.tf", `"google_cloud_run_v2_worker_pool" "autoscaled"`, `manual_instance_count = var.worker_autoscaling.min # at first`, `min_instance_count = var.worker_autoscaling.min`},
+	{"autoscaling.tf", `"google_cloud_run_v2_worker_pool" "autoscaled"`, `service_account = google_service_account.worker.email`, `service_account = google_service_account.scaler[0].email`},
+	{"autoscaling.tf", "", `[2m] offset 4m`, `[2m]`},
+	{"autoscaling.tf", "", `ignoreNullValues = "false"`, `ignoreNullValues = "true"`},
+	{"autoscaling.tf", "", `"AverageValue"`, `"Value"`},
+	{"autoscaling.tf", "", `topic_id=\"${google_pubsub_topic.payloads.name}\"`, `topic_id=\"${google_pubsub_topic.log.name}\"`},
+	{"autoscaling.tf", "", `min(0.6, `, `max(0.6, `},
+	{"autoscaling.tf", "", `(local.window_idle + 4 + 20)`, `(local.window_idle + 4)`},
+	{"autoscaling.tf", "", `stabilizationWindowSeconds = 600`, `stabilizationWindowSeconds = 60`},
+	{"autoscaling.tf", "", `maxReplicaCount = var.worker_autoscaling.max`, `maxReplicaCount = 100`},
+	{"autoscaling.tf", "", `"roles/run.developer"`, `"roles/run.admin"`},
+	{"autoscaling.tf", "", `"roles/monitoring.viewer", `, `"roles/viewer", `},
+	{"autoscaling.tf", "", `service_account_id = google_service_account.worker.name`, `service_account_id = google_service_account.ingest.name`},
+	{"autoscaling.tf", "", `"v${substr(sha256(local.autoscaler_text), 0, 12)}"`, `"v1"`},
+	{"autoscaling.tf", `"google_cloud_run_v2_service" "scaler"`, `"INGRESS_TRAFFIC_INTERNAL_ONLY"`, `"INGRESS_TRAFFIC_ALL"`},
+	{"autoscaling.tf", `"google_cloud_run_v2_service" "scaler"`, `manual_instance_count = 1`, `manual_instance_count = 2`},
+	{"autoscaling.tf", `"google_cloud_run_v2_service" "scaler"`, `cpu_idle = false`, `cpu_idle = true`},
+	{"loadbalancer.tf", "", `"HTTP2"`, `"HTTPS"`},
+	{"loadbalancer.tf", "", `security_policy = var.load_balancer_security_policy`, `security_policy = null`},
+	{"loadbalancer.tf", "", `"443"`, `"80"`},
+	{"loadbalancer.tf", "", `"TLS_1_2"`, `"TLS_1_0"`},
+	{"loadbalancer.tf", "", `external = var.load_balancer == "external"`, `external = var.load_balancer != "none"`},
+	{"loadbalancer.tf", "", `"LIST_OF_SUBNETWORKS"`, `"ALL_SUBNETWORKS_ALL_IP_RANGES"`},
+	{"loadbalancer.tf", "", `google_compute_managed_ssl_certificate.ingest[*].id : var.load_balancer_certificates`, `var.load_balancer_certificates : var.load_balancer_certificates`},
+	{"monitoring.tf", "", `\"worker status\" AND ${local.worker_fields}.${each.key}:*"`, `\"worker status\""`},
+	{"monitoring.tf", "", `"EXTRACT(${local.worker_fields}.${each.key})"`, `"EXTRACT(jsonPayload.${each.key})"`},
+	{"monitoring.tf", "", `metric_kind  = "DELTA"`, `metric_kind  = "GAUGE"`},
+	{"monitoring.tf", "", `value_type   = "DISTRIBUTION"`, `value_type   = "INT64"`},
+	{"monitoring.tf", "", `"resource.labels.worker_pool_name=\"${var.name}-worker\"",`, ``},
+	{"monitoring.tf", "", `\"payload dead-lettered\" OR `, ``},
+	{"monitoring.tf", "", `from = "${local.worker_fields}.reason"`, `from = "${local.worker_fields}.cause"`},
+	{"monitoring.tf", "", `count   = var.monitoring ? 1 : 0`, `count   = 1`},
+	{"alerts.tf", "", `ceil(local.window_max_age) + 300`, `300`},
+	{"alerts.tf", "nobody_leads = {", `AND ${local.of_facts}`, `AND ${local.of_payloads}`},
+	{"alerts.tf", "oldest_unacked = {", `"ALIGN_MAX"`, `"ALIGN_MIN"`},
+	{"alerts.tf", "workers_silent = {", `absent = true, duration = 600`, `absent = true, duration = 60`},
+	{"alerts.tf", "export_failing = {", `above = true, threshold = var.alert_exporters_failing`, `above = false, threshold = var.alert_exporters_failing`},
+	{"alerts.tf", "kept_share = {", `try(var.alert_kept_share.max, 1)`, `try(var.alert_kept_share.min, 1)`},
+	{"alerts.tf", "no_traffic = {", `AND ${local.of_payload_topic}`, ``},
+	{"alerts.tf", "", `var.alert_hold_share, duration = 900`, `0.5, duration = 900`},
+	{"alerts.tf", "", `notification_channels = var.notification_channels`, `notification_channels = []`},
+	{"alerts.tf", "", `replace(key, "_", "-")`, `key`},
+	{"dashboard.json.tftpl", "Requests at the ingest", `service_name=\"${ingest}\"`, `service_name=\"${name}\"`},
+	{"dashboard.json.tftpl", "Age of the oldest", `subscription_id=\"${facts_sub}\"`, `subscription_id=\"${payload_sub}\"`},
 	{"outputs.tf", "", `"always_on"`, `"parentbased_always_on"`},
 	{"outputs.tf", `"app_environment"`, `google_cloud_run_v2_service.ingest.uri`, `google_cloud_run_v2_service.ingest.name`},
 }
 
 // TestMutations breaks the module one line at a time, and takes each validation of a variable away, and says which breakage no test of
-// the module notices. It takes half an hour, so it runs by hand: TAILWEIR_MUTATIONS=1 go test ./terraform -run Mutations -v -timeout 2h.
-// docs/terraform.md has its last result. That the lines are there is checked always.
+// the module notices. make mutations runs it all, in a quarter of an hour, and docs/terraform.md has its last result; CI tries a seventh.
+// That the lines are there is checked always.
 func TestMutations(t *testing.T) {
 	type mutant struct{ name, file, text, variable string }
 	var all []mutant
@@ -115,17 +160,42 @@ func TestMutations(t *testing.T) {
 	if len(all) < 30 {
 		t.Errorf("%d breakages only", len(all))
 	}
-	const file = "variables.tf"
-	text := read(t, filepath.Join(module, file))
-	for _, at := range regexp.MustCompile(`(?m)^    condition     = .*$`).FindAllStringIndex(text, -1) {
-		names := regexp.MustCompile(`(?m)^variable "(\w+)"`).FindAllStringSubmatch(text[:at[0]], -1)
-		name := names[len(names)-1][1]
-		all = append(all, mutant{file + " " + name + ": no" + text[at[0]+19:at[1]], file, text[:at[0]] + "    condition     = var." + name + " == var." + name + " || true" + text[at[1]:], name})
+	files, err := filepath.Glob(module + "/*variables.tf")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if os.Getenv("TAILWEIR_MUTATIONS") == "" {
-		t.Skipf("skipped: %d breakages take half an hour: set TAILWEIR_MUTATIONS=1", len(all))
+	for _, path := range files {
+		file, text := filepath.Base(path), read(t, path)
+		for _, at := range regexp.MustCompile(`(?m)^    condition     = .*$`).FindAllStringIndex(text, -1) {
+			names := regexp.MustCompile(`(?m)^variable "(\w+)"`).FindAllStringSubmatch(text[:at[0]], -1)
+			name := names[len(names)-1][1]
+			all = append(all, mutant{file + " " + name + ": no" + text[at[0]+19:at[1]], file, text[:at[0]] + "    condition     = var." + name + " == var." + name + " || true" + text[at[1]:], name})
+		}
 	}
-	check := checker(t)
+	// Nothing of the module is left out.
+	sources, err := filepath.Glob(module + "/*.t*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range sources {
+		if file := filepath.Base(path); file != "versions.tf" && file != "google-metrics.txt" && !slices.ContainsFunc(all, func(m mutant) bool { return m.file == file }) {
+			t.Errorf("%s: not a line of it is broken", file)
+		}
+	}
+	// CI tries every seventh: all of them take a quarter of an hour.
+	if whole := os.Getenv("TAILWEIR_MUTATIONS"); whole == "" {
+		if os.Getenv("CI") != "true" {
+			t.Skipf("skipped: %d breakages take a quarter of an hour: make mutations tries them", len(all))
+		}
+		sample := all[:0]
+		for i := 0; i < len(all); i += 7 {
+			sample = append(sample, all[i])
+		}
+		if all = sample; len(all) < 30 {
+			t.Errorf("%d breakages only", len(all))
+		}
+	}
+	settings := offline(t)
 	var caught, validations atomic.Int64
 	t.Cleanup(func() {
 		t.Logf("%d breakages, %d of them a validation taken away: %d caught", len(all), validations.Load(), caught.Load())
@@ -146,29 +216,23 @@ func TestMutations(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			first := filepath.Join(dir, "tests/contract.tftest.hcl") // it notices most, in seconds: the others only run where it does not
+			first := filepath.Join(dir, "tests", firstTest(m.file)) // it notices most, in seconds: the others only run where it does not
 			later := map[string]string{}
 			for _, test := range tests {
-				text := read(t, test)
-				if m.variable != "" || filepath.Base(test) == "validation.tftest.hcl" {
-					text = runsOf(text, m.variable)
-				}
+				text := runsOf(read(t, test), m.variable)
 				if m.variable == "" && test != first {
 					later[test], text = text, ""
 				}
 				write(t, test, text)
 			}
-			// What terraform fmt changes is no catch.
-			if out, err := exec.Command("terraform", "fmt", "-recursive", dir).CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			out, err := exec.Command(check, dir).CombinedOutput()
+			data := t.TempDir()
+			out, err := terraform(settings, dir, data, "test", "-no-color").CombinedOutput()
 			if err == nil && len(later) > 0 {
 				later[first] = ""
 				for test, text := range later {
 					write(t, test, text)
 				}
-				out, err = exec.Command(check, dir).CombinedOutput()
+				out, err = terraform(settings, dir, data, "test", "-no-color").CombinedOutput()
 			}
 			if err == nil {
 				t.Errorf("no test notices\n%s", lastLine(string(out)))
@@ -188,6 +252,19 @@ func TestMutations(t *testing.T) {
 			}))
 		})
 	}
+}
+
+// firstTest is the test that knows a file best.
+func firstTest(file string) string {
+	switch file {
+	case "mig.tf", "worker.sh.tftpl", "worker.service.tftpl", "network.tf":
+		return "mig.tftest.hcl"
+	case "monitoring.tf", "alerts.tf", "dashboard.json.tftpl":
+		return "monitoring.tftest.hcl"
+	case "autoscaling.tf", "loadbalancer.tf":
+		return strings.TrimSuffix(file, ".tf") + ".tftest.hcl"
+	}
+	return "contract.tftest.hcl"
 }
 
 // runsOf is a test file with only those runs that expect the variable to object, or a resource where variable is empty.

@@ -182,30 +182,42 @@ func TestCheckovOfPlans(t *testing.T) {
 	}
 }
 
-// plan is the plan of an example as JSON, made with the checker's stub of the provider: Google's own would ask for credentials.
-func plan(t *testing.T, dir string) string {
+// offline is where the checker's settings of terraform are, by which terraform itself works with the stub and without a network.
+func offline(t *testing.T) string {
 	t.Helper()
 	check := checker(t)
-	work := t.TempDir()
-	// The checker leaves terraform's settings for working without a network in its cache, also when it has nothing to check.
-	empty := filepath.Join(work, "empty")
-	if err := os.Mkdir(empty, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command(check, empty).CombinedOutput(); err != nil {
+	// The checker leaves them also when it has nothing to check.
+	if out, err := exec.Command(check, t.TempDir()).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	settings := filepath.Join(cache, "terraform-check", "offline.tfrc")
+	settings := filepath.Join(filepath.Dir(check), "build", "offline.tfrc") // a checker with a place of its own
 	if _, err := os.Stat(settings); err != nil {
-		missing(t, err.Error())
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			t.Fatal(err)
+		}
+		settings = filepath.Join(cache, "terraform-check", "offline.tfrc")
+		if _, err := os.Stat(settings); err != nil {
+			missing(t, err.Error())
+		}
 	}
-	terraform := func(args ...string) string {
-		cmd := exec.Command("terraform", append([]string{"-chdir=" + dir}, args...)...)
-		cmd.Env = append(os.Environ(), "TF_CLI_CONFIG_FILE="+settings, "TF_DATA_DIR="+filepath.Join(work, "data"), "CHECKPOINT_DISABLE=1")
+	return settings
+}
+
+// terraform is the command in a folder, which keeps its own things in data.
+func terraform(settings, dir, data string, args ...string) *exec.Cmd {
+	cmd := exec.Command("terraform", append([]string{"-chdir=" + dir}, args...)...)
+	cmd.Env = append(os.Environ(), "TF_CLI_CONFIG_FILE="+settings, "TF_DATA_DIR="+data, "CHECKPOINT_DISABLE=1")
+	return cmd
+}
+
+// plan is the plan of a folder as JSON, with the values of its terraform.tfvars.example, made with the checker's stub of the provider:
+// Google's own would ask for credentials.
+func plan(t *testing.T, dir string) string {
+	t.Helper()
+	settings, work := offline(t), t.TempDir()
+	run := func(args ...string) string {
+		cmd := terraform(settings, dir, filepath.Join(work, "data"), args...)
 		var stderr strings.Builder
 		cmd.Stderr = &stderr
 		out, err := cmd.Output()
@@ -215,9 +227,9 @@ func plan(t *testing.T, dir string) string {
 		return string(out)
 	}
 	file := filepath.Join(work, "plan")
-	terraform("get")
-	terraform("plan", "-input=false", "-no-color", "-var-file=terraform.tfvars.example", "-state="+filepath.Join(work, "state"), "-out="+file)
-	return terraform("show", "-json", file)
+	run("get")
+	run("plan", "-input=false", "-no-color", "-var-file=terraform.tfvars.example", "-state="+filepath.Join(work, "state"), "-out="+file)
+	return run("show", "-json", file)
 }
 
 // Each variable says what it is, has an example, and refuses what only Google's API would refuse otherwise; each of its validations has a

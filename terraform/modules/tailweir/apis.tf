@@ -9,7 +9,8 @@ locals {
     ],
     # With Cloud Trace off, the Telemetry API accepts spans and discards them.
     var.google_exporters ? ["cloudtrace.googleapis.com", "logging.googleapis.com", "telemetry.googleapis.com"] : [],
-    local.mig || var.create_network ? ["compute.googleapis.com"] : [],
+    local.mig || var.create_network || var.load_balancer != "none" ? ["compute.googleapis.com"] : [],
+    local.autoscaled ? ["monitoring.googleapis.com", "parametermanager.googleapis.com"] : [],
   ))
 }
 

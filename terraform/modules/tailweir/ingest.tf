@@ -110,9 +110,12 @@ resource "google_cloud_run_v2_service" "ingest" {
       error_message = "ingest_config: shutdown must be 9s at most: Cloud Run kills 10 s after SIGTERM."
     }
   }
-  # Not before it may publish: its first requests would be refused.
+  # Not before it may publish: its first requests would be refused. Not before the subscriptions: what is published before is not in
+  # them. And a destroy begins with this service, which deletion_protection refuses, so it never comes to subscriptions with un-acked data.
   depends_on = [
     google_project_service.api,
+    google_pubsub_subscription.dead_letters,
+    google_pubsub_subscription.payloads,
     google_pubsub_topic_iam_member.ingest_publishes_payloads,
     google_secret_manager_secret_iam_member.config,
     google_kms_crypto_key_iam_member.agent,

@@ -84,6 +84,7 @@ resource "google_compute_instance_template" "worker" {
     google-monitoring-enabled = "true"
   }
 
+  depends_on = [google_project_service.api, google_kms_crypto_key_iam_member.agent]
   lifecycle {
     create_before_destroy = true # a group keeps its template until it has the new one
     precondition {

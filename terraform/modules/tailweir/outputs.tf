@@ -6,9 +6,10 @@ output "otlp_url" {
 output "app_environment" {
   description = "What to put into an app's environment. always_on, since Cloud Run's front end marks most requests as not sampled, and SDKs would drop them before anybody sees them."
   value = {
-    OTEL_EXPORTER_OTLP_ENDPOINT = google_cloud_run_v2_service.ingest.uri
-    OTEL_EXPORTER_OTLP_PROTOCOL = "http/protobuf"
-    OTEL_TRACES_SAMPLER         = "always_on"
+    OTEL_EXPORTER_OTLP_ENDPOINT    = google_cloud_run_v2_service.ingest.uri
+    OTEL_EXPORTER_OTLP_PROTOCOL    = "http/protobuf"
+    OTEL_TRACES_SAMPLER            = "always_on"
+    OTEL_EXPORTER_OTLP_COMPRESSION = "gzip" # Pub/Sub is paid for by the byte as it came, twice: docs/costs.md
   }
 }
 
@@ -24,7 +25,7 @@ output "ingest_service" {
 
 output "worker_name" {
   description = "Name of the worker pool or of the managed instance group; empty with worker_platform \"none\"."
-  value       = local.pool ? google_cloud_run_v2_worker_pool.worker[0].name : local.mig ? google_compute_region_instance_group_manager.worker[0].name : ""
+  value       = local.autoscaled ? google_cloud_run_v2_worker_pool.autoscaled[0].name : local.pool ? google_cloud_run_v2_worker_pool.worker[0].name : local.mig ? google_compute_region_instance_group_manager.worker[0].name : ""
 }
 
 output "console" {

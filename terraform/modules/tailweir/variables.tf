@@ -74,7 +74,7 @@ variable "enable_apis" {
 }
 
 variable "deletion_protection" {
-  description = "Let Terraform delete neither service nor worker pool. Example: false, before a tear-down"
+  description = "Let Terraform delete neither service nor worker pool, and so none of the topics and subscriptions that they need. Example: false, before a tear-down"
   type        = bool
   default     = true
   nullable    = false
@@ -400,7 +400,7 @@ variable "ingest_config" {
 # --- Workers
 
 variable "worker_platform" {
-  description = "worker_pool: Cloud Run, a fixed number; mig: virtual machines with an autoscaler; none: elsewhere, as the worker's service account. Example: \"mig\""
+  description = "worker_pool: Cloud Run, a fixed number or worker_autoscaling; mig: virtual machines with an autoscaler; none: elsewhere, as the worker's service account. Example: \"mig\""
   type        = string
   default     = "worker_pool"
   nullable    = false
@@ -638,6 +638,10 @@ variable "subnetwork_cidr" {
   validation {
     condition     = can(cidrnetmask(var.subnetwork_cidr)) && try(tonumber(split("/", var.subnetwork_cidr)[1]) <= 26 && tonumber(split("/", var.subnetwork_cidr)[1]) >= 8, false)
     error_message = "subnetwork_cidr must be an IPv4 range from /8 to /26: Direct VPC egress takes no smaller subnetwork than /26."
+  }
+  validation {
+    condition     = try(cidrhost(var.subnetwork_cidr, 0) == split("/", var.subnetwork_cidr)[0], true)
+    error_message = "subnetwork_cidr must begin with the range's first address: 10.8.0.0/22, not 10.8.0.5/22."
   }
 }
 

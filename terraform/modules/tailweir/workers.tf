@@ -8,7 +8,7 @@ locals {
 
 # The workers as a Cloud Run worker pool: they pull, so there is no port, no URL and no ingress.
 resource "google_cloud_run_v2_worker_pool" "worker" {
-  count               = local.pool ? 1 : 0
+  count               = local.pool && !local.autoscaled ? 1 : 0
   project             = var.project_id
   name                = "${var.name}-worker"
   location            = var.region

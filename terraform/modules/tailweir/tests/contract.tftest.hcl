@@ -154,7 +154,7 @@ run "ingest" {
     error_message = "no file, no network and no invoker unless asked for"
   }
   assert {
-    condition     = output.otlp_url == "https://ingest.example.run.app" && output.app_environment == { OTEL_EXPORTER_OTLP_ENDPOINT = "https://ingest.example.run.app", OTEL_EXPORTER_OTLP_PROTOCOL = "http/protobuf", OTEL_TRACES_SAMPLER = "always_on" }
+    condition     = output.otlp_url == "https://ingest.example.run.app" && output.app_environment == { OTEL_EXPORTER_OTLP_ENDPOINT = "https://ingest.example.run.app", OTEL_EXPORTER_OTLP_PROTOCOL = "http/protobuf", OTEL_TRACES_SAMPLER = "always_on", OTEL_EXPORTER_OTLP_COMPRESSION = "gzip" }
     error_message = "apps are told the URL, and to record everything"
   }
 }

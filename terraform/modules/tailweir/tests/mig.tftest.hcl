@@ -122,7 +122,7 @@ run "machine" {
   }
   assert {
     condition = (strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[2].content, "docker stop --time 60 worker") && strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[2].content, "--env-file /run/tailweir/machine.env") && strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[2].content, "--env-file /etc/tailweir/worker.env") &&
-      strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[2].content, "TimeoutStopSec=65\n") &&
+      strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[2].content, "TimeoutStopSec=65\n") && strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[2].content, "[Unit]\nDescription=Tailweir worker\nWants=network-online.target docker.service\nAfter=network-online.target docker.service\n# Never give up: by default systemd leaves a unit alone that has failed five times in ten seconds.\nStartLimitIntervalSec=0\n") &&
     strcontains(yamldecode(google_compute_instance_template.worker[0].metadata["user-data"]).write_files[2].content, "--entrypoint /tailweir europe-west1-docker.pkg.dev/my-observability/tailweir/tailweir:v1 worker\n"))
     error_message = "the unit runs the worker and gives it its grace"
   }

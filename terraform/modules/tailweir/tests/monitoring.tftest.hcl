@@ -50,6 +50,137 @@ run "watched_on_the_first_day" {
   }
 }
 
+# Each condition as Cloud Monitoring will have it: a change here is a change of what people are woken for.
+run "conditions" {
+  command = plan
+  assert {
+    condition = { for key, a in google_monitoring_alert_policy.alert : key => [for c in a.conditions : one([for t in concat(c.condition_threshold, c.condition_absent) :
+      "${t.filter} | ${t.aggregations[0].per_series_aligner} ${t.aggregations[0].cross_series_reducer} ${t.aggregations[0].alignment_period} | ${try("${t.comparison == "COMPARISON_GT" ? "above" : "below"} ${t.threshold_value}", "absent")} for ${t.duration}"])] } == {
+      anomalies = [
+        "metric.type=\"logging.googleapis.com/user/tailweir/anomalies\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN 300s | above 0 for 0s",
+      ]
+      dead_letters = [
+        "metric.type=\"logging.googleapis.com/user/tailweir/dead_letters\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_SUM 300s | above 0 for 0s",
+        "metric.type=\"pubsub.googleapis.com/subscription/dead_letter_message_count\" AND resource.type=\"pubsub_subscription\" AND resource.labels.subscription_id=\"tailweir-payloads-worker\" | ALIGN_DELTA REDUCE_SUM 300s | above 0 for 0s",
+      ]
+      decisions_late = [
+        "metric.type=\"logging.googleapis.com/user/tailweir/window_lag_seconds\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN 300s | above 60 for 600s",
+      ]
+      export_failing = [
+        "metric.type=\"logging.googleapis.com/user/tailweir/exporters_failing\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN 300s | above 0.5 for 600s",
+        "metric.type=\"logging.googleapis.com/user/tailweir/export_refused\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_SUM 300s | above 0 for 0s",
+        "metric.type=\"logging.googleapis.com/user/tailweir/export_lost\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN 300s | above 0 for 0s",
+      ]
+      fenced = [
+        "metric.type=\"logging.googleapis.com/user/tailweir/fences\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN 300s | above 0 for 900s",
+      ]
+      hold_full = [
+        "metric.type=\"logging.googleapis.com/user/tailweir/hold_share\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN 300s | above 0.75 for 900s",
+      ]
+      kept_share = [
+        "metric.type=\"logging.googleapis.com/user/tailweir/kept_share\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN 600s | above 0.5 for 1800s",
+        "metric.type=\"logging.googleapis.com/user/tailweir/kept_share\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN 600s | below 0.005 for 1800s",
+      ]
+      no_traffic = [
+        "metric.type=\"pubsub.googleapis.com/topic/send_message_operation_count\" AND resource.type=\"pubsub_topic\" AND resource.labels.topic_id=\"tailweir-payloads\" | ALIGN_RATE REDUCE_SUM 300s | absent for 900s",
+        "metric.type=\"pubsub.googleapis.com/topic/send_message_operation_count\" AND resource.type=\"pubsub_topic\" AND resource.labels.topic_id=\"tailweir-payloads\" | ALIGN_RATE REDUCE_SUM 300s | below 0.001 for 900s",
+      ]
+      nobody_leads = [
+        "metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" AND resource.type=\"pubsub_subscription\" AND resource.labels.subscription_id=\"tailweir-facts-sequencer\" | ALIGN_MAX REDUCE_MAX 60s | above 60 for 300s",
+      ]
+      oldest_unacked = [
+        "metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" AND resource.type=\"pubsub_subscription\" AND resource.labels.subscription_id=\"tailweir-payloads-worker\" | ALIGN_MAX REDUCE_MAX 60s | above 360 for 300s",
+      ]
+      policies_differ = [
+        "metric.type=\"logging.googleapis.com/user/tailweir/policy_pending\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN 300s | above 0 for 1800s",
+      ]
+      workers_silent = [
+        "metric.type=\"logging.googleapis.com/user/tailweir/status_lines\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_SUM 60s | absent for 600s",
+      ]
+    }
+    error_message = "a condition is another"
+  }
+  assert {
+    condition     = alltrue([for a in google_monitoring_alert_policy.alert : alltrue([for c in a.conditions : alltrue([for t in c.condition_threshold : t.trigger[0].count == 1 && (t.duration == "0s" || t.evaluation_missing_data == "EVALUATION_MISSING_DATA_INACTIVE")])]) && a.combiner == "OR" && a.enabled && a.alert_strategy[0].auto_close == "3600s"])
+    error_message = "one series is enough, and missing data is no incident"
+  }
+}
+
+run "metrics_of_the_log" {
+  command = plan
+  assert {
+    condition = { for key, m in google_logging_metric.event : key => m.filter } == {
+      dead_letters   = "resource.type=\"cloud_run_worker_pool\" AND resource.labels.worker_pool_name=\"tailweir-worker\" AND resource.labels.location=\"europe-west1\" AND jsonPayload.message=(\"payload dead-lettered\" OR \"items dead-lettered\")"
+      export_refused = "resource.type=\"cloud_run_worker_pool\" AND resource.labels.worker_pool_name=\"tailweir-worker\" AND resource.labels.location=\"europe-west1\" AND jsonPayload.message=\"backend takes nothing from this exporter\""
+      status_lines   = "resource.type=\"cloud_run_worker_pool\" AND resource.labels.worker_pool_name=\"tailweir-worker\" AND resource.labels.location=\"europe-west1\" AND jsonPayload.message=\"worker status\""
+    }
+    error_message = "lines that are counted"
+  }
+  assert {
+    condition     = alltrue([for key, m in google_logging_metric.status : m.filter == "resource.type=\"cloud_run_worker_pool\" AND resource.labels.worker_pool_name=\"tailweir-worker\" AND resource.labels.location=\"europe-west1\" AND jsonPayload.message=\"worker status\" AND jsonPayload.${key}:*" && m.value_extractor == "EXTRACT(jsonPayload.${key})" && m.name == "tailweir/${key}" && m.metric_descriptor[0].metric_kind == "DELTA" && m.metric_descriptor[0].value_type == "DISTRIBUTION"])
+    error_message = "each figure of a status line is a metric"
+  }
+  assert {
+    condition     = alltrue([for key, m in google_logging_metric.event : m.metric_descriptor[0].metric_kind == "DELTA" && m.metric_descriptor[0].value_type == "INT64"]) && google_logging_metric.event["dead_letters"].label_extractors == tomap({ reason = "EXTRACT(jsonPayload.reason)" })
+    error_message = "lines are counted, dead letters by their reason"
+  }
+}
+
+run "tiles" {
+  command = plan
+  assert {
+    condition = [for t in jsondecode(google_monitoring_dashboard.fleet[0].dashboard_json).mosaicLayout.tiles : [for s in t.widget.xyChart.dataSets : "${s.timeSeriesQuery.timeSeriesFilter.filter} | ${s.timeSeriesQuery.timeSeriesFilter.aggregation.perSeriesAligner} ${s.timeSeriesQuery.timeSeriesFilter.aggregation.crossSeriesReducer}"]] == [
+      [
+        "metric.type=\"pubsub.googleapis.com/topic/send_message_operation_count\" AND resource.type=\"pubsub_topic\" AND resource.labels.topic_id=\"tailweir-payloads\" | ALIGN_RATE REDUCE_SUM",
+      ],
+      [
+        "metric.type=\"run.googleapis.com/request_count\" AND resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"tailweir-ingest\" | ALIGN_RATE REDUCE_SUM",
+      ],
+      [
+        "metric.type=\"run.googleapis.com/request_latencies\" AND resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"tailweir-ingest\" | ALIGN_DELTA REDUCE_PERCENTILE_99",
+        "metric.type=\"run.googleapis.com/request_latencies\" AND resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"tailweir-ingest\" | ALIGN_DELTA REDUCE_PERCENTILE_50",
+      ],
+      [
+        "metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" AND resource.type=\"pubsub_subscription\" AND resource.labels.subscription_id=\"tailweir-payloads-worker\" | ALIGN_MAX REDUCE_MAX",
+        "metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" AND resource.type=\"pubsub_subscription\" AND resource.labels.subscription_id=\"tailweir-facts-sequencer\" | ALIGN_MAX REDUCE_MAX",
+      ],
+      [
+        "metric.type=\"pubsub.googleapis.com/subscription/num_undelivered_messages\" AND resource.type=\"pubsub_subscription\" AND resource.labels.subscription_id=\"tailweir-payloads-worker\" | ALIGN_MEAN REDUCE_SUM",
+      ],
+      [
+        "metric.type=\"pubsub.googleapis.com/subscription/num_undelivered_messages\" AND resource.type=\"pubsub_subscription\" AND resource.labels.subscription_id=\"tailweir-deadletters-keep\" | ALIGN_MEAN REDUCE_SUM",
+        "metric.type=\"logging.googleapis.com/user/tailweir/dead_letters\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_SUM",
+      ],
+      [
+        "metric.type=\"run.googleapis.com/container/cpu/utilizations\" AND resource.type=\"cloud_run_worker_pool\" AND resource.labels.worker_pool_name=\"tailweir-worker\" | ALIGN_DELTA REDUCE_MEAN",
+      ],
+      [
+        "metric.type=\"logging.googleapis.com/user/tailweir/members\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN",
+        "metric.type=\"logging.googleapis.com/user/tailweir/hold_share\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN",
+      ],
+      [
+        "metric.type=\"logging.googleapis.com/user/tailweir/spans_received\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN",
+        "metric.type=\"logging.googleapis.com/user/tailweir/spans_kept\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN",
+      ],
+      [
+        "metric.type=\"logging.googleapis.com/user/tailweir/kept_share\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN",
+      ],
+      [
+        "metric.type=\"logging.googleapis.com/user/tailweir/window_lag_seconds\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN",
+      ],
+      [
+        "metric.type=\"logging.googleapis.com/user/tailweir/exporters_failing\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN",
+        "metric.type=\"logging.googleapis.com/user/tailweir/export_lost\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN",
+        "metric.type=\"logging.googleapis.com/user/tailweir/handed_back\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN",
+        "metric.type=\"logging.googleapis.com/user/tailweir/fences\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN",
+        "metric.type=\"logging.googleapis.com/user/tailweir/anomalies\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN",
+        "metric.type=\"logging.googleapis.com/user/tailweir/policy_pending\" AND resource.type=\"cloud_run_worker_pool\" | ALIGN_DELTA REDUCE_MEAN",
+      ],
+    ]
+    error_message = "a tile shows something else"
+  }
+}
+
 run "window_of_the_file" {
   command = plan
   variables {

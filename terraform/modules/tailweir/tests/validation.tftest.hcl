@@ -932,3 +932,12 @@ run "shutdown_of_the_ingest" {
   }
   expect_failures = [google_cloud_run_v2_service.ingest]
 }
+
+run "subnetwork_cidr_of_an_address" {
+  command = plan
+  variables {
+    create_network  = true
+    subnetwork_cidr = "10.8.0.5/22"
+  }
+  expect_failures = [var.subnetwork_cidr]
+}
