@@ -42,6 +42,12 @@ type Config struct {
 	// MaxHeaderBytes bounds the headers of one request. Default 32 KiB.
 	MaxHeaderBytes int
 
+	// CORS says which web pages may send. Default none.
+	CORS CORS
+	// Reflection tells clients such as grpcurl the services and their types. Default off: no SDK asks, and it tells any passer-by
+	// what this is.
+	Reflection bool
+
 	// Logger gets panics and, at most every 10 s, publish failures. Default slog.Default().
 	Logger *slog.Logger
 }
@@ -109,5 +115,11 @@ func (c Config) Validate() error {
 	positive("ReadTimeout", c.ReadTimeout)
 	positive("IdleTimeout", c.IdleTimeout)
 	positive("Grace", c.Grace)
+	if _, err := newCORS(c.CORS); err != nil {
+		errs = append(errs, fmt.Errorf("receiver config: CORS: %w", err))
+	}
+	if c.CORS.MaxAge < 0 {
+		errs = append(errs, fmt.Errorf("receiver config: CORS.MaxAge is %v, want 0 or more", c.CORS.MaxAge))
+	}
 	return errors.Join(errs...)
 }

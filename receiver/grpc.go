@@ -24,11 +24,12 @@ var grpcSignals = map[string]otlp.Signal{
 
 const frameHeader = 5 // a flag byte and the message's length
 
-// serveGRPC answers a unary call.
+// serveGRPC answers a call.
 func (r *Receiver) serveGRPC(w http.ResponseWriter, req *http.Request, contentType string) {
 	switch {
 	case req.ProtoMajor < 2:
-		plain(w, http.StatusHTTPVersionNotSupported, "gRPC needs HTTP/2, without TLS by prior knowledge")
+		w.Header().Set("Upgrade", "HTTP/2.0")
+		plain(w, http.StatusUpgradeRequired, "gRPC needs HTTP/2, without TLS by prior knowledge")
 		return
 	case req.Method != http.MethodPost:
 		w.Header().Set("Allow", http.MethodPost)
@@ -36,6 +37,12 @@ func (r *Receiver) serveGRPC(w http.ResponseWriter, req *http.Request, contentTy
 		return
 	case req.URL.Path == healthCheck:
 		r.serveHealth(w, req)
+		return
+	case req.URL.Path == healthWatch:
+		r.serveWatch(w, req)
+		return
+	case r.reflection != nil && isReflection[req.URL.Path]:
+		r.reflection.ServeHTTP(w, req)
 		return
 	}
 	signal, ok := grpcSignals[req.URL.Path]
@@ -159,7 +166,7 @@ func (r *Receiver) writeGRPC(w http.ResponseWriter, a answer) {
 		w.Header()["Grpc-Accept-Encoding"] = grpcEncodings
 	}
 	var details []byte
-	if known.retry {
+	if known.retry || a.outcome == Malformed {
 		details = marshalStatus(statusOf(a, r.cfg.RetryDelay), GRPC)
 	}
 	writeGRPCStatus(w, known.grpc, a.text, details)
@@ -169,14 +176,18 @@ func (r *Receiver) writeGRPC(w http.ResponseWriter, a answer) {
 func writeGRPCMessage(w http.ResponseWriter, message []byte) {
 	h := w.Header()
 	h["Content-Type"] = grpcContentType
-	frame := emptyFrame
-	if len(message) > 0 {
-		frame = make([]byte, frameHeader, frameHeader+len(message))
-		binary.BigEndian.PutUint32(frame[1:], uint32(len(message)))
-		frame = append(frame, message...)
-	}
-	w.Write(frame)
+	w.Write(inFrame(message))
 	h[http.TrailerPrefix+"Grpc-Status"] = grpcOK
+}
+
+// inFrame puts the header of a gRPC frame before a message.
+func inFrame(message []byte) []byte {
+	if len(message) == 0 {
+		return emptyFrame
+	}
+	frame := make([]byte, frameHeader, frameHeader+len(message))
+	binary.BigEndian.PutUint32(frame[1:], uint32(len(message)))
+	return append(frame, message...)
 }
 
 // writeGRPCStatus answers with a status alone, which gRPC sends as headers without a body ("trailers-only").

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"time"
 
+	spb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+
 	"tailweir/otlp"
 )
 
@@ -46,6 +49,19 @@ func encodingOf(contentType string) (Encoding, bool) {
 		return 0, false
 	}
 	return encodingOf(media)
+}
+
+// refuse answers a request that is no export: with a Status if it has a content type of OTLP, whose sender reads that, else with
+// a line for people.
+func refuse(w http.ResponseWriter, contentType string, status int, code codes.Code, line string) {
+	encoding, ok := encodingOf(contentType)
+	if !ok {
+		plain(w, status, line)
+		return
+	}
+	w.Header()["Content-Type"] = []string{contentTypes[encoding]}
+	w.WriteHeader(status)
+	w.Write(marshalStatus(&spb.Status{Code: int32(code), Message: validText(line)}, encoding))
 }
 
 func (r *Receiver) writeHTTP(w http.ResponseWriter, c *call, a answer) {

@@ -20,6 +20,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
 	"tailweir/otlp"
 )
 
@@ -41,7 +43,13 @@ type Receiver struct {
 	inflate  sync.Pool // *inflater
 	counters counters
 	draining atomic.Bool
+	stopping chan struct{} // closed when draining begins
+	stop     sync.Once
+	watchers budget
 	failures complaints
+
+	cors       *cors        // nil: off
+	reflection http.Handler // nil: off
 }
 
 // New returns a Receiver that publishes to pub. The config must satisfy Validate.
@@ -53,6 +61,12 @@ func New(pub Publisher, cfg Config) *Receiver {
 	r.payloads.New = func() any { return new(otlp.Payload) }
 	r.inflate.New = func() any { return new(inflater) }
 	r.failures = complaints{log: cfg.Logger, every: 10 * time.Second}
+	r.stopping = make(chan struct{})
+	r.watchers.max = maxWatchers
+	r.cors, _ = newCORS(cfg.CORS) // which Validate has tried
+	if cfg.Reflection {
+		r.reflection = newReflection()
+	}
 	return r
 }
 
@@ -63,10 +77,18 @@ var httpSignals = map[string]otlp.Signal{
 	"/v1/metrics": otlp.Metrics,
 }
 
-// ServeHTTP answers one request of either protocol.
+// ServeHTTP answers one request of any protocol.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if contentType := first(req.Header, "Content-Type"); isGRPC(contentType) {
+	if r.cors != nil && r.cors.serve(w, req) {
+		return
+	}
+	contentType := first(req.Header, "Content-Type")
+	switch {
+	case isGRPC(contentType):
 		r.serveGRPC(w, req, contentType)
+		return
+	case isGRPCWeb(contentType):
+		r.serveWeb(w, req, contentType)
 		return
 	}
 	signal, ok := httpSignals[req.URL.Path]
@@ -74,10 +96,10 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	case req.URL.Path == healthPath && (req.Method == http.MethodGet || req.Method == http.MethodHead):
 		r.serveHealthHTTP(w)
 	case !ok:
-		plain(w, http.StatusNotFound, "no such path; "+whereToSend)
+		refuse(w, contentType, http.StatusNotFound, codes.NotFound, "no such path; "+whereToSend)
 	case req.Method != http.MethodPost:
 		w.Header().Set("Allow", http.MethodPost)
-		plain(w, http.StatusMethodNotAllowed, "method "+req.Method+" is not for this path; "+whereToSend)
+		refuse(w, contentType, http.StatusMethodNotAllowed, codes.Unimplemented, "method "+req.Method+" is not for this path; "+whereToSend)
 	default:
 		r.serveHTTP(w, req, signal)
 	}

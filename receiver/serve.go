@@ -24,7 +24,7 @@ func (r *Receiver) Serve(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	case <-ctx.Done():
 	}
-	r.draining.Store(true)
+	r.drain()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.Grace)
 	defer cancel()
 	if err := srv.Shutdown(grace); err != nil {
@@ -35,6 +35,12 @@ func (r *Receiver) Serve(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}
 	return nil
+}
+
+// drain has health checks say NOT_SERVING from now on.
+func (r *Receiver) drain() {
+	r.draining.Store(true)
+	r.stop.Do(func() { close(r.stopping) })
 }
 
 func (r *Receiver) server() *http.Server {
