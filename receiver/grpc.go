@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -73,8 +74,10 @@ func (c *call) readMetadata(h http.Header, contentType string) *fault {
 	case "", "identity":
 	case "gzip":
 		c.gzip = true
+	case "zstd":
+		c.zstd = true
 	default:
-		return faultf(Unsupported, "grpc-encoding %q is neither gzip nor identity", coding)
+		return faultf(Unsupported, "grpc-encoding %q is neither gzip, zstd nor identity", coding)
 	}
 	if v := first(h, "Grpc-Timeout"); v != "" {
 		timeout, ok := parseTimeout(v)
@@ -117,10 +120,10 @@ func (c *call) readFrame(body io.Reader) error {
 	switch flag := c.head[0]; {
 	case flag > 1:
 		return faultf(Malformed, "grpc frame has flag %d, want 0 or 1", flag)
-	case flag == 1 && !c.gzip:
+	case flag == 1 && !c.gzip && !c.zstd:
 		return faultf(Malformed, "grpc frame is compressed, but there is no grpc-encoding")
 	case flag == 0:
-		c.gzip = false
+		c.gzip, c.zstd = false, false
 	}
 	size := binary.BigEndian.Uint32(c.head[1:])
 	if limit := c.r.cfg.MaxBody; uint64(size) > uint64(limit) {
@@ -152,7 +155,7 @@ func frameFault(what string, err error) error {
 var (
 	grpcContentType = []string{"application/grpc"}
 	grpcOK          = []string{"0"}
-	grpcEncodings   = []string{"gzip,identity"}
+	grpcEncodings   = []string{"gzip,zstd,identity"}
 	emptyFrame      = make([]byte, frameHeader)
 )
 
@@ -167,7 +170,7 @@ func (r *Receiver) writeGRPC(w http.ResponseWriter, a answer) {
 	}
 	var details []byte
 	if known.retry || a.outcome == Malformed {
-		details = marshalStatus(statusOf(a, r.cfg.RetryDelay), GRPC)
+		details = marshalStatus(statusOf(a, cmp.Or(a.retry, r.cfg.RetryDelay)), GRPC)
 	}
 	writeGRPCStatus(w, known.grpc, a.text, details)
 }

@@ -20,6 +20,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
 	"google.golang.org/grpc/codes"
 
 	"tailweir/otlp"
@@ -35,21 +37,25 @@ type Publisher interface {
 // Receiver is an http.Handler for OTLP/HTTP and OTLP/gRPC. It is safe for concurrent use and bounded in requests
 // and bytes in flight; see Config.
 type Receiver struct {
-	pub      Publisher
-	cfg      Config
-	requests budget
-	bytes    budget
-	payloads sync.Pool // *otlp.Payload
-	inflate  sync.Pool // *inflater
-	counters counters
-	draining atomic.Bool
-	stopping chan struct{} // closed when draining begins
-	stop     sync.Once
-	watchers budget
-	failures complaints
+	pub       Publisher
+	cfg       Config
+	requests  budget
+	bytes     budget
+	payloads  sync.Pool // *otlp.Payload
+	inflate   sync.Pool // *inflater
+	counters  counters
+	draining  atomic.Bool
+	failures  complaints
+	denials   [reasons]complaints
+	deflaters sync.Pool // *gzip.Writer
 
+	stopping   chan struct{} // closed when draining begins
+	stop       sync.Once
+	watchers   budget
 	cors       *cors        // nil: off
 	reflection http.Handler // nil: off
+	zstd       func() *zstd.Decoder
+	conns      conns
 }
 
 // New returns a Receiver that publishes to pub. The config must satisfy Validate.
@@ -61,8 +67,17 @@ func New(pub Publisher, cfg Config) *Receiver {
 	r.payloads.New = func() any { return new(otlp.Payload) }
 	r.inflate.New = func() any { return new(inflater) }
 	r.failures = complaints{log: cfg.Logger, every: 10 * time.Second}
+	for i := range r.denials {
+		r.denials[i] = complaints{log: cfg.Logger, every: 10 * time.Second}
+	}
+	r.deflaters.New = func() any {
+		w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // a level that there is
+		return w
+	}
 	r.stopping = make(chan struct{})
 	r.watchers.max = maxWatchers
+	r.conns = conns{max: cfg.MaxConnections, open: make(map[*conn]struct{})}
+	r.zstd = sync.OnceValue(newZstd)
 	r.cors, _ = newCORS(cfg.CORS) // which Validate has tried
 	if cfg.Reflection {
 		r.reflection = newReflection()

@@ -18,7 +18,7 @@ const maxStreams = 1000
 func (r *Receiver) Serve(ctx context.Context, l net.Listener) error {
 	srv := r.server()
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
+	go func() { served <- srv.Serve(r.conns.listen(l)) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
@@ -49,6 +49,7 @@ func (r *Receiver) server() *http.Server {
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
 		Handler:   r,
+		ConnState: r.conns.state,
 		Protocols: &protocols,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: maxStreams,
