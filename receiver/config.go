@@ -136,7 +136,7 @@ func (c Config) Validate() error {
 	positive("ReadTimeout", c.ReadTimeout)
 	positive("IdleTimeout", c.IdleTimeout)
 	positive("Grace", c.Grace)
-	if _, err := newCORS(c.CORS); err != nil {
+	if err := c.CORS.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("receiver config: CORS: %w", err))
 	}
 	if c.CORS.MaxAge < 0 {

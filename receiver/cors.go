@@ -70,6 +70,12 @@ func newCORS(c CORS) (*cors, error) {
 	return k, nil
 }
 
+// Validate says what is wrong with an origin or a header.
+func (c CORS) Validate() error {
+	_, err := newCORS(c)
+	return err
+}
+
 // Header values that all responses to browsers share.
 var (
 	corsAny     = []string{"*"}
