@@ -166,8 +166,8 @@ func parseOrigin(text string) (p originPattern, err error) {
 	if !ok {
 		return bad("has more than a host and a port")
 	}
-	if rest, wild := strings.CutPrefix(p.host, "*."); wild {
-		p.host, p.subdomains = "."+rest, true
+	if name, wild := strings.CutPrefix(p.host, "*."); wild {
+		host, p.host, p.subdomains = name, "."+name, true
 	}
 	switch {
 	case p.port == ":*":
@@ -176,7 +176,7 @@ func parseOrigin(text string) (p originPattern, err error) {
 		p.port = "" // as browsers write it
 	}
 	switch {
-	case !isHost(strings.TrimPrefix(p.host, ".")):
+	case !isHost(host):
 		return bad("has no such host")
 	case p.port != "" && !isPort(p.port):
 		return bad("has no such port")

@@ -43,7 +43,7 @@ func (r *Receiver) serveGRPC(w http.ResponseWriter, req *http.Request, contentTy
 		r.serveWatch(w, req)
 		return
 	case r.reflection != nil && isReflection[req.URL.Path]:
-		r.reflection.ServeHTTP(w, req)
+		r.serveReflection(w, req)
 		return
 	}
 	signal, ok := grpcSignals[req.URL.Path]

@@ -36,8 +36,8 @@ const (
 	healthServiceUnknown = 3
 )
 
-// maxWatchers bounds the calls of Watch, each of which takes a goroutine for as long as its client likes.
-const maxWatchers = 1000
+// maxStreamCalls bounds the calls of Watch and reflection, each of which takes a goroutine for as long as its client likes.
+const maxStreamCalls = 1000
 
 // serveHealth answers SERVING, and NOT_SERVING once Serve was told to stop.
 func (r *Receiver) serveHealth(w http.ResponseWriter, req *http.Request) {
@@ -58,11 +58,11 @@ func (r *Receiver) serveWatch(w http.ResponseWriter, req *http.Request) {
 	if !ok {
 		return
 	}
-	if !r.watchers.take(1) {
-		writeGRPCStatus(w, codes.ResourceExhausted, "too many calls of Watch", nil)
+	if !r.streams.take(1) {
+		writeGRPCStatus(w, codes.ResourceExhausted, "too many streams", nil)
 		return
 	}
-	defer r.watchers.give(1)
+	defer r.streams.give(1)
 	control := http.NewResponseController(w)
 	if err := control.SetWriteDeadline(time.Time{}); err != nil { // the server's is for answers that end
 		writeGRPCStatus(w, codes.Unimplemented, "Watch needs a stream", nil)

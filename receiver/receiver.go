@@ -51,7 +51,7 @@ type Receiver struct {
 
 	stopping   chan struct{} // closed when draining begins
 	stop       sync.Once
-	watchers   budget
+	streams    budget       // calls of Watch and reflection
 	cors       *cors        // nil: off
 	reflection http.Handler // nil: off
 	zstd       func() *zstd.Decoder
@@ -75,7 +75,7 @@ func New(pub Publisher, cfg Config) *Receiver {
 		return w
 	}
 	r.stopping = make(chan struct{})
-	r.watchers.max = maxWatchers
+	r.streams.max = maxStreamCalls
 	r.conns = conns{max: cfg.MaxConnections, open: make(map[*conn]struct{})}
 	r.zstd = sync.OnceValue(newZstd)
 	r.cors, _ = newCORS(cfg.CORS) // which Validate has tried
