@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 	"google.golang.org/grpc/codes"
 
 	"tailweir/otlp"
@@ -54,7 +53,7 @@ type Receiver struct {
 	streams    budget       // calls of Watch and reflection
 	cors       *cors        // nil: off
 	reflection http.Handler // nil: off
-	zstd       func() *zstd.Decoder
+	unzippers  sync.Pool    // *unzipper
 	conns      conns
 }
 
@@ -77,7 +76,7 @@ func New(pub Publisher, cfg Config) *Receiver {
 	r.stopping = make(chan struct{})
 	r.streams.max = maxStreamCalls
 	r.conns = conns{max: cfg.MaxConnections, open: make(map[*conn]struct{})}
-	r.zstd = sync.OnceValue(newZstd)
+	r.unzippers.New = newUnzipper
 	r.cors, _ = newCORS(cfg.CORS) // which Validate has tried
 	if cfg.Reflection {
 		r.reflection = newReflection()
