@@ -32,8 +32,8 @@ type Editor interface {
 	// Rules are for the texts of a place that has no key.
 	Rules(at Place) uint64
 	// Attribute says what becomes of an attribute, or of an entry of a map in an attribute or a body; outer is for the texts in
-	// that map. rules counts with LookInto.
-	Attribute(at Place, key []byte, outer uint64) (fate Fate, rules uint64)
+	// that map, and nested says that it is an entry. rules counts with LookInto.
+	Attribute(at Place, key []byte, nested bool, outer uint64) (fate Fate, rules uint64)
 	// Text appends to dst what takes the place of text, with Replace. Remove takes away the attribute, entry or element that
 	// holds it: held says whether there is one.
 	Text(dst []byte, at Place, text []byte, rules uint64, held bool) ([]byte, Fate)
@@ -170,7 +170,7 @@ func (w *Walker) field(s shape, f spot, depth int) *ScanError {
 		w.text(f, start, st.at, w.editor.Rules(st.at), false)
 		return nil
 	case doAttribute:
-		return w.attribute(f, start, st.at, 0, depth+1)
+		return w.attribute(f, start, st.at, false, 0, depth+1)
 	case doValue:
 		mark := w.splice.open(f.length, start)
 		_, err := w.value(start, f.end, st.at, w.editor.Rules(st.at), false, depth+1)
@@ -270,12 +270,12 @@ func (w *Walker) text(f spot, start int, at Place, rules uint64, held bool) (rem
 }
 
 // attribute asks for the KeyValue in f, whose message begins at start.
-func (w *Walker) attribute(f spot, start int, at Place, outer uint64, depth int) *ScanError {
+func (w *Walker) attribute(f spot, start int, at Place, nested bool, outer uint64, depth int) *ScanError {
 	key, scalar, err := w.key(start, f.end)
 	if err != nil {
 		return err
 	}
-	fate, rules := w.editor.Attribute(at, key, outer)
+	fate, rules := w.editor.Attribute(at, key, nested, outer)
 	switch {
 	case fate == Remove:
 		w.splice.cut(f.at, f.end)
@@ -416,7 +416,7 @@ func (w *Walker) elements(list spot, at Place, rules uint64, depth int) *ScanErr
 		}
 		start, _ := chunk(w.b, f.length)
 		if list.tag>>3 == 6 {
-			if err := w.attribute(f, start, at, rules, depth+2); err != nil {
+			if err := w.attribute(f, start, at, true, rules, depth+2); err != nil {
 				return err
 			}
 			continue

@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"tailweir/buffer"
+	"tailweir/redact"
 	"tailweir/sampler"
 	"tailweir/strictyaml"
 )
@@ -37,6 +38,9 @@ type Config struct {
 
 	// Emulator is host:port of an emulator or embedded broker instead of Google's Pub/Sub.
 	Emulator string `yaml:"-"`
+	// RedactKey is what hashes of redacted values are keyed with, where no file is named. It is in the environment alone, so that no
+	// file, no log and no report of the settings has it.
+	RedactKey string `yaml:"-"`
 	// Compiled is the policies, compiled: those of the file, or the default ones.
 	Compiled *sampler.Policies `yaml:"-"`
 	// Warnings is what the file says that has no effect here or a surprising one, one line each with its place.
@@ -63,6 +67,7 @@ type IngestConfig struct {
 	MaxInFlight    strictyaml.Size `yaml:"max_bytes_in_flight"`
 	PublishTimeout time.Duration   `yaml:"publish_timeout"`
 	Admin          string          `yaml:"admin"`
+	Redact         redact.Config   `yaml:"redact"`
 }
 
 // WorkerConfig is what belongs to the worker's process alone.
@@ -114,6 +119,7 @@ func Default() Config {
 		Ingest: IngestConfig{
 			Listen: []string{":4318"}, MaxBody: 20_000_000, MaxInflated: 64 << 20,
 			MaxRequests: 1000, MaxInFlight: 256 << 20, PublishTimeout: 8 * time.Second,
+			Redact: redact.Default(),
 		},
 		Window: WindowConfig{
 			Settle: w.Settle, Idle: w.Idle, MaxAge: w.MaxAge, Slack: 3 * time.Second, StartDelay: 12 * time.Second,
@@ -159,6 +165,7 @@ func Load(getenv func(string) string) (Config, error) {
 	set("TAILWEIR_CONSOLE", &cfg.Console.Listen)
 	set("TAILWEIR_ADMIN", &cfg.Ingest.Admin)
 	set("TAILWEIR_ADMIN", &cfg.Worker.Admin)
+	set("TAILWEIR_REDACT_KEY", &cfg.RedactKey)
 	if port := getenv("PORT"); port != "" {
 		cfg.Ingest.Listen = []string{":" + port}
 	}
@@ -233,6 +240,7 @@ func (c *Config) check(d *strictyaml.Decoder) {
 	within(d, "ingest.max_requests", c.Ingest.MaxRequests, 1, 1_000_000)
 	within(d, "ingest.max_bytes_in_flight", c.Ingest.MaxInFlight, c.Ingest.MaxBody+3*c.Ingest.MaxInflated, 1<<40)
 	within(d, "ingest.publish_timeout", c.Ingest.PublishTimeout, 100*time.Millisecond, time.Minute)
+	c.Ingest.Redact.Check(d, "ingest.redact")
 	within(d, "console.max_bytes", c.Console.MaxBytes, 1<<20, 1<<40)
 	c.checkExporters(d)
 }

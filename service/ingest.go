@@ -10,12 +10,14 @@ import (
 
 	"tailweir/queue"
 	"tailweir/receiver"
+	"tailweir/redact"
 )
 
 // Ingest is the process that takes OTLP in and answers once Pub/Sub has confirmed. Use NewIngest, then Run once.
 type Ingest struct {
 	receiver  *receiver.Receiver
 	publisher *queue.Publisher
+	redact    *redact.Rules // or nil
 	admin     http.Handler
 }
 
@@ -28,9 +30,16 @@ func NewIngest(cfg Config, client *queue.Client, log *slog.Logger) (*Ingest, err
 	if err := rc.Validate(); err != nil {
 		return nil, err
 	}
-	in := &Ingest{publisher: client.Publisher(cfg.Queue.Topic, queue.PublisherConfig{Timeout: cfg.Ingest.PublishTimeout})}
+	rules, err := NewRedaction(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if rules != nil {
+		rc.Rewriter = rules
+	}
+	in := &Ingest{redact: rules, publisher: client.Publisher(cfg.Queue.Topic, queue.PublisherConfig{Timeout: cfg.Ingest.PublishTimeout})}
 	in.receiver = receiver.New(in.publisher, rc)
-	metrics, err := ingestMetrics(in.receiver)
+	metrics, err := ingestMetrics(in.receiver, rules)
 	if err != nil {
 		return nil, err
 	}
@@ -55,3 +64,11 @@ func (in *Ingest) Run(ctx context.Context, admin net.Listener, listeners ...net.
 
 // Stats returns what the receiver counted.
 func (in *Ingest) Stats() receiver.Stats { return in.receiver.Stats() }
+
+// Redacted returns what the rules of ingest.redact did; nothing without any.
+func (in *Ingest) Redacted() redact.Stats {
+	if in.redact == nil {
+		return redact.Stats{}
+	}
+	return in.redact.Stats()
+}

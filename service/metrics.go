@@ -16,6 +16,7 @@ import (
 	"tailweir/otlp"
 	"tailweir/pipeline"
 	"tailweir/receiver"
+	"tailweir/redact"
 )
 
 // meter returns an OpenTelemetry meter and the handler that shows it in the Prometheus format, together with own. Instruments are observed
@@ -132,7 +133,7 @@ func (w *Worker) seeQueue(see func(int64, ...attribute.KeyValue)) {
 	}
 }
 
-func ingestMetrics(r *receiver.Receiver) (http.Handler, error) {
+func ingestMetrics(r *receiver.Receiver, rules *redact.Rules) (http.Handler, error) {
 	m, handler, err := meter("tailweir/ingest")
 	if err != nil {
 		return nil, err
@@ -140,7 +141,7 @@ func ingestMetrics(r *receiver.Receiver) (http.Handler, error) {
 	read := func(f func(receiver.Stats) int64) func(func(int64, ...attribute.KeyValue)) {
 		return func(see func(int64, ...attribute.KeyValue)) { see(f(r.Stats())) }
 	}
-	return handler, register(m, []instrument{
+	return handler, register(m, append(redactInstruments(rules), []instrument{
 		{"tailweir.ingest.requests", "{request}", "Requests by signal, encoding and outcome.", false, func(see func(int64, ...attribute.KeyValue)) {
 			for _, c := range r.Stats().Requests {
 				see(int64(c.Count), attribute.String("signal", c.Signal.String()), attribute.String("encoding", c.Encoding.String()), attribute.String("outcome", c.Outcome.String()))
@@ -157,5 +158,5 @@ func ingestMetrics(r *receiver.Receiver) (http.Handler, error) {
 		{"tailweir.ingest.messages", "{message}", "Messages that Pub/Sub confirmed.", false, read(func(s receiver.Stats) int64 { return int64(s.Messages) })},
 		{"tailweir.ingest.in_flight", "By", "Memory of the requests in flight.", true, read(func(s receiver.Stats) int64 { return s.BytesInFlight })},
 		{"tailweir.ingest.in_flight.limit", "By", "Above it requests are answered UNAVAILABLE before their body is read.", true, read(func(s receiver.Stats) int64 { return s.MaxBytesInFlight })},
-	})
+	}...))
 }
