@@ -33,9 +33,10 @@ var allowed = map[string][]string{
 	"exporter/cloudlogging": {"exporter", "exporter/gcp", "otlp"},
 	"receiver":              {"otlp"},
 	"auth":                  {"otlp", "strictyaml"},
+	"redact":                {"otlp", "strictyaml"},
 	"pipeline":              {"buffer", "exporter", "fleet", "otlp", "sampler", "tracestate"},
 	"console":               {"otlp"},
-	"service":               {"auth", "buffer", "console", "exporter", "exporter/cloudlogging", "exporter/cloudtrace", "exporter/gcp", "exporter/telemetry", "fleet", "fleet/member", "fleet/order", "otlp", "pipeline", "queue", "receiver", "sampler", "strictyaml", "version"},
+	"service":               {"auth", "buffer", "console", "exporter", "exporter/cloudlogging", "exporter/cloudtrace", "exporter/gcp", "exporter/telemetry", "fleet", "fleet/member", "fleet/order", "otlp", "pipeline", "queue", "receiver", "redact", "sampler", "strictyaml", "version"},
 	"probe":                 {"fleet/order", "queue", "queue/queuetest"}, // the suite is what a probe runs
 	"cmd/ingest":            {"service"},
 	"cmd/worker":            {"service"},

@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"tailweir/buffer"
+	"tailweir/redact"
 	"tailweir/sampler"
 	"tailweir/strictyaml"
 )
@@ -37,6 +38,9 @@ type Config struct {
 
 	// Emulator is host:port of an emulator or embedded broker instead of Google's Pub/Sub.
 	Emulator string `yaml:"-"`
+	// RedactKey is what hashes of redacted values are keyed with, where no file is named. It is in the environment alone, so that no
+	// file, no log and no report of the settings has it.
+	RedactKey string `yaml:"-"`
 	// Compiled is the policies, compiled: those of the file, or the default ones.
 	Compiled *sampler.Policies `yaml:"-"`
 	// Warnings is what the file says that has no effect here or a surprising one, one line each with its place.
@@ -68,6 +72,7 @@ type IngestConfig struct {
 	Limits         LimitsConfig    `yaml:"limits"`
 	CORS           CORSConfig      `yaml:"cors"`
 	Reflection     bool            `yaml:"reflection"`
+	Redact         redact.Config   `yaml:"redact"`
 }
 
 // WorkerConfig is what belongs to the worker's process alone.
@@ -120,7 +125,8 @@ func Default() Config {
 			Listen: []string{":4318"}, MaxBody: 20_000_000, MaxInflated: 64 << 20,
 			MaxRequests: 1000, MaxInFlight: 256 << 20, PublishTimeout: 8 * time.Second,
 			MaxConnections: 10_000, Limits: defaultLimits(), CORS: CORSConfig{MaxAge: 2 * time.Hour},
-			Auth: AuthConfig{Google: GoogleAuthConfig{Skew: time.Minute}},
+			Auth:   AuthConfig{Google: GoogleAuthConfig{Skew: time.Minute}},
+			Redact: redact.Default(),
 		},
 		Window: WindowConfig{
 			Settle: w.Settle, Idle: w.Idle, MaxAge: w.MaxAge, Slack: 3 * time.Second, StartDelay: 12 * time.Second,
@@ -174,6 +180,7 @@ func Load(getenv func(string) string) (Config, error) {
 	default:
 		return cfg, fmt.Errorf("TAILWEIR_AUTH is %q, want none or nothing: keys are TAILWEIR_KEYS=FILE, Google's tokens ingest.auth.google in the file of settings", auth)
 	}
+	set("TAILWEIR_REDACT_KEY", &cfg.RedactKey)
 	if port := getenv("PORT"); port != "" {
 		cfg.Ingest.Listen = []string{":" + port}
 	}
@@ -250,6 +257,7 @@ func (c *Config) check(d *strictyaml.Decoder) {
 	within(d, "ingest.publish_timeout", c.Ingest.PublishTimeout, 100*time.Millisecond, time.Minute)
 	c.Ingest.check(d)
 	c.Ingest.Auth.check(d)
+	c.Ingest.Redact.Check(d, "ingest.redact")
 	within(d, "console.max_bytes", c.Console.MaxBytes, 1<<20, 1<<40)
 	c.checkExporters(d)
 }

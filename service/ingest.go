@@ -11,13 +11,15 @@ import (
 	"tailweir/auth"
 	"tailweir/queue"
 	"tailweir/receiver"
+	"tailweir/redact"
 )
 
 // Ingest is the process that takes OTLP in and answers once Pub/Sub has confirmed. Use NewIngest, then Run once.
 type Ingest struct {
 	receiver  *receiver.Receiver
 	publisher *queue.Publisher
-	gate      *auth.Gate // nil: nobody is asked
+	gate      *auth.Gate    // nil: nobody is asked
+	redact    *redact.Rules // or nil
 	admin     http.Handler
 }
 
@@ -38,9 +40,16 @@ func NewIngest(cfg Config, client *queue.Client, log *slog.Logger) (*Ingest, err
 	if gate != nil {
 		rc.Gate = door{gate}
 	}
-	in := &Ingest{gate: gate, publisher: client.Publisher(cfg.Queue.Topic, queue.PublisherConfig{Timeout: cfg.Ingest.PublishTimeout})}
+	rules, err := NewRedaction(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if rules != nil {
+		rc.Rewriter = rules
+	}
+	in := &Ingest{gate: gate, redact: rules, publisher: client.Publisher(cfg.Queue.Topic, queue.PublisherConfig{Timeout: cfg.Ingest.PublishTimeout})}
 	in.receiver = receiver.New(in.publisher, rc)
-	metrics, err := ingestMetrics(in.receiver, gate)
+	metrics, err := ingestMetrics(in.receiver, gate, rules)
 	if err != nil {
 		return nil, err
 	}
@@ -68,3 +77,11 @@ func (in *Ingest) Run(ctx context.Context, admin net.Listener, listeners ...net.
 
 // Stats returns what the receiver counted.
 func (in *Ingest) Stats() receiver.Stats { return in.receiver.Stats() }
+
+// Redacted returns what the rules of ingest.redact did; nothing without any.
+func (in *Ingest) Redacted() redact.Stats {
+	if in.redact == nil {
+		return redact.Stats{}
+	}
+	return in.redact.Stats()
+}

@@ -17,6 +17,7 @@ import (
 	"tailweir/otlp"
 	"tailweir/pipeline"
 	"tailweir/receiver"
+	"tailweir/redact"
 )
 
 // meter returns an OpenTelemetry meter and the handler that shows it in the Prometheus format, together with own. Instruments are observed
@@ -133,7 +134,7 @@ func (w *Worker) seeQueue(see func(int64, ...attribute.KeyValue)) {
 	}
 }
 
-func ingestMetrics(r *receiver.Receiver, gate *auth.Gate) (http.Handler, error) {
+func ingestMetrics(r *receiver.Receiver, gate *auth.Gate, rules *redact.Rules) (http.Handler, error) {
 	m, handler, err := meter("tailweir/ingest")
 	if err != nil {
 		return nil, err
@@ -169,5 +170,5 @@ func ingestMetrics(r *receiver.Receiver, gate *auth.Gate) (http.Handler, error) 
 	if gate != nil {
 		all = append(all, keyInstruments(gate)...)
 	}
-	return handler, register(m, all)
+	return handler, register(m, append(all, redactInstruments(rules)...))
 }

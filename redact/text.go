@@ -1,0 +1,221 @@
+package redact
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
+	"slices"
+	"sync"
+	"unicode/utf8"
+)
+
+// stars is what takes the place of what is masked, whatever its length was.
+const stars = "****"
+
+// appendMask appends the mask of text, with its last keep characters, but never more than half of them.
+func appendMask(dst, text []byte, keep int) []byte {
+	dst = append(dst, stars...)
+	if keep == 0 {
+		return dst
+	}
+	at := len(text)
+	for n := min(keep, utf8.RuneCount(text)/2); n > 0; n-- {
+		_, size := utf8.DecodeLastRune(text[:at])
+		at -= size
+	}
+	return append(dst, text[at:]...)
+}
+
+// isMask reports whether appendMask made text with keep.
+func isMask(text []byte, keep int) bool {
+	rest, ok := bytes.CutPrefix(text, []byte(stars))
+	return ok && utf8.RuneCount(rest) <= keep
+}
+
+// A hash is hmac: and the first 128 bits of HMAC-SHA-256 in hex: with a billion values under one key the chance that two of them
+// share a hash is 10^-21, and `openssl dgst -sha256 -hmac` makes the same.
+const (
+	hashPrefix = "hmac:"
+	hashDigits = 32
+	hashSize   = len(hashPrefix) + hashDigits
+)
+
+// hasher makes hashes. It is safe for concurrent use.
+type hasher struct{ pool sync.Pool }
+
+func newHasher(key []byte) *hasher {
+	h := new(hasher)
+	h.pool.New = func() any { return hmac.New(sha256.New, key) }
+	return h
+}
+
+func (h *hasher) append(dst, text []byte) []byte {
+	mac := h.pool.Get().(hash.Hash)
+	mac.Reset()
+	mac.Write(text)
+	var sum [sha256.Size]byte
+	dst = append(dst, hashPrefix...)
+	dst = hex.AppendEncode(dst, mac.Sum(sum[:0])[:hashDigits/2])
+	h.pool.Put(mac)
+	return dst
+}
+
+func isHash(text []byte) bool {
+	return len(text) == hashSize && bytes.HasPrefix(text, []byte(hashPrefix)) && spanOf(text[len(hashPrefix):], isHex) == hashDigits
+}
+
+func isHex(b byte) bool { return b >= '0' && b <= '9' || b >= 'a' && b <= 'f' }
+
+// inHash reports whether m is a part of a hash in text.
+func inHash(text []byte, m match) bool {
+	for from := m.start; from >= 0 && from > m.end-hashSize-1 && from > m.start-hashSize; from-- {
+		if text[from] == 'h' && from+hashSize <= len(text) && from+hashSize >= m.end && isHash(text[from:from+hashSize]) {
+			return true
+		}
+	}
+	return false
+}
+
+// class is what characters a text has.
+type class uint8
+
+const (
+	assigns class = 1 << iota // = or :
+	at                        // @, or % of %40
+	digital                   // a digit
+	anything
+)
+
+// classes is the class of each byte. Digits, colons and equals signs of full width begin with 0xEF.
+var classes = func() (c [256]class) {
+	c['='], c[':'], c['@'], c['%'], c[0xEF] = assigns, assigns, at, at|assigns, digital|assigns
+	for d := '0'; d <= '9'; d++ {
+		c[d] = digital
+	}
+	return c
+}()
+
+func classify(text []byte) (c class, digits int) {
+	for _, b := range text {
+		k := classes[b]
+		c |= k
+		if k&digital != 0 {
+			digits++
+		}
+	}
+	return c | anything, digits
+}
+
+// shortest is the length below which no text is looked at for a set: nothing that sets find is shorter.
+const shortest = 4
+
+// may is the quick check whether anything can be found in a text.
+func (r *rule) may(text []byte, c class, digits int) bool {
+	if r.class == 0 {
+		return r.literal == "" || bytes.Contains(text, []byte(r.literal))
+	}
+	return len(text) >= shortest && c&r.class != 0 && digits >= r.digits
+}
+
+const (
+	// maxRounds bounds how often rules are applied to one text.
+	maxRounds = 8
+	// maxGrowth bounds how much a text grows: a pattern that matches single characters would make 37 of each.
+	maxGrowth = 4
+)
+
+// rewriter applies rules to texts, and keeps memory for the next one.
+type rewriter struct {
+	found []match
+	a, b  []byte
+}
+
+// apply returns text with all that rules find in it redacted, in the rewriter's own memory; changed is false when that is nothing. Rules are
+// applied again until they find nothing: what is left after one has removed its match may be another match, and so the result
+// is one that redacting again leaves alone. A text that does not come to rest, or grows too much, is masked whole.
+//
+// remove reports that a rule which deletes has found something and the text is one that can be removed.
+func (w *rewriter) apply(text []byte, rules []*rule, of uint64, held bool, h *hasher, hit func(*rule, int)) (out []byte, changed, remove bool) {
+	most := maxGrowth*len(text) + 1024
+	for round := 0; ; round++ {
+		again := false
+		c, digits := classify(text)
+		for _, r := range rules {
+			if r.bit&of == 0 || !r.may(text, c, digits) {
+				continue
+			}
+			found := w.matches(r, text)
+			if len(found) == 0 {
+				continue
+			}
+			hit(r, len(found))
+			if held && r.action == Delete {
+				return nil, false, true
+			}
+			text = w.build(r, text, found, h)
+			again = true
+			c, digits = classify(text)
+		}
+		if !again {
+			return text, changed, false
+		}
+		changed = true
+		if round == maxRounds || len(text) > most {
+			return append(w.a[:0], stars...), true, false
+		}
+	}
+}
+
+// matches is what the rule finds in text and is not redacted yet, in order and without overlaps.
+func (w *rewriter) matches(r *rule, text []byte) []match {
+	found := w.found[:0]
+	for _, find := range r.find {
+		found = find(found, text)
+	}
+	w.found = found
+	if len(found) == 0 {
+		return nil
+	}
+	slices.SortFunc(found, func(a, b match) int { return a.start - b.start })
+	merged := found[:1]
+	for _, m := range found[1:] {
+		if last := &merged[len(merged)-1]; m.start < last.end {
+			last.end = max(last.end, m.end)
+		} else {
+			merged = append(merged, m)
+		}
+	}
+	return slices.DeleteFunc(merged, func(m match) bool { return r.done(text, m) })
+}
+
+// done reports that m is what a rule has left.
+func (r *rule) done(text []byte, m match) bool {
+	t := text[m.start:m.end]
+	switch {
+	case isMask(t, r.keep), inHash(text, m):
+		return true
+	case r.keep > 0 && bytes.HasSuffix(text[:m.start], []byte(stars)):
+		return utf8.RuneCount(t) <= r.keep
+	}
+	return false
+}
+
+// build replaces the matches in text, which is not the rewriter's or its latest result.
+func (w *rewriter) build(r *rule, text []byte, found []match, h *hasher) []byte {
+	w.a, w.b = w.b, w.a // the latest result is in b
+	out, from := w.a[:0], 0
+	for _, m := range found {
+		out = append(out, text[from:m.start]...)
+		switch r.action {
+		case Mask:
+			out = appendMask(out, text[m.start:m.end], r.keep)
+		case Hash:
+			out = h.append(out, text[m.start:m.end])
+		}
+		from = m.end
+	}
+	w.a = append(out, text[from:]...)
+	return w.a
+}
