@@ -21,8 +21,8 @@ import (
 
 // Attributes of a dead letter, beside those the message came with.
 const (
-	AttrReason = "tailweir.reason" // one of the reasons below
-	AttrError  = "tailweir.error"  // what went wrong, at most 1,000 bytes
+	AttrReason = otlp.AttrReason // one of the reasons below
+	AttrError  = otlp.AttrError
 )
 
 // Reasons for a dead letter.
