@@ -42,7 +42,12 @@ type Config struct {
 	// MaxHeaderBytes bounds the headers of one request. Default 32 KiB.
 	MaxHeaderBytes int
 
-	// Logger gets panics and, at most every 10 s, publish failures. Default slog.Default().
+	// Gate says who may send. Default nil: everybody.
+	Gate Gate
+	// Rewriter changes payloads before they are published. Default nil: the bytes are published as they came.
+	Rewriter Rewriter
+
+	// Logger gets panics and, at most every 10 s each, publish failures and denials by reason. Default slog.Default().
 	Logger *slog.Logger
 }
 

@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -160,7 +161,7 @@ func (r *Receiver) writeGRPC(w http.ResponseWriter, a answer) {
 	}
 	var details []byte
 	if known.retry {
-		details = marshalStatus(statusOf(a, r.cfg.RetryDelay), GRPC)
+		details = marshalStatus(statusOf(a, cmp.Or(a.retry, r.cfg.RetryDelay)), GRPC)
 	}
 	writeGRPCStatus(w, known.grpc, a.text, details)
 }

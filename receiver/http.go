@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"cmp"
 	"mime"
 	"net/http"
 	"strconv"
@@ -28,10 +29,10 @@ func (r *Receiver) serveHTTP(w http.ResponseWriter, req *http.Request, signal ot
 		a := answer{outcome: Unsupported, text: "content encoding " + strconv.Quote(coding) + " is neither gzip nor identity"}
 		r.count(c, a)
 		w.Header().Set("Accept-Encoding", "gzip")
-		r.writeHTTP(w, c, a)
+		r.writeHTTP(w, req, c, a)
 		return
 	}
-	r.writeHTTP(w, c, c.answer(req))
+	r.writeHTTP(w, req, c, c.answer(req))
 }
 
 // encodingOf understands parameters such as charset.
@@ -48,22 +49,24 @@ func encodingOf(contentType string) (Encoding, bool) {
 	return encodingOf(media)
 }
 
-func (r *Receiver) writeHTTP(w http.ResponseWriter, c *call, a answer) {
+func (r *Receiver) writeHTTP(w http.ResponseWriter, req *http.Request, c *call, a answer) {
 	h := w.Header()
+	delay := cmp.Or(a.retry, r.cfg.RetryDelay)
 	h["Content-Type"] = []string{contentTypes[c.encoding]}
 	known := answers[a.outcome]
 	var body []byte
 	switch {
 	case known.http != http.StatusOK:
-		body = marshalStatus(statusOf(a, r.cfg.RetryDelay), c.encoding)
+		body = marshalStatus(statusOf(a, delay), c.encoding)
 	case c.encoding == JSON:
 		body = exportResponseJSON(c.signal, a)
 	default:
 		body = exportResponse(a)
 	}
 	if known.retry {
-		h.Set("Retry-After", strconv.Itoa(int((r.cfg.RetryDelay+time.Second-1)/time.Second)))
+		h.Set("Retry-After", strconv.Itoa(int((delay+time.Second-1)/time.Second)))
 	}
+	denied(h, a.outcome, req.ProtoMajor)
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(known.http)
 	w.Write(body)

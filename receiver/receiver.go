@@ -20,6 +20,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/klauspost/compress/gzip"
+
 	"tailweir/otlp"
 )
 
@@ -33,15 +35,17 @@ type Publisher interface {
 // Receiver is an http.Handler for OTLP/HTTP and OTLP/gRPC. It is safe for concurrent use and bounded in requests
 // and bytes in flight; see Config.
 type Receiver struct {
-	pub      Publisher
-	cfg      Config
-	requests budget
-	bytes    budget
-	payloads sync.Pool // *otlp.Payload
-	inflate  sync.Pool // *inflater
-	counters counters
-	draining atomic.Bool
-	failures complaints
+	pub       Publisher
+	cfg       Config
+	requests  budget
+	bytes     budget
+	payloads  sync.Pool // *otlp.Payload
+	inflate   sync.Pool // *inflater
+	counters  counters
+	draining  atomic.Bool
+	failures  complaints
+	denials   [reasons]complaints
+	deflaters sync.Pool // *gzip.Writer
 }
 
 // New returns a Receiver that publishes to pub. The config must satisfy Validate.
@@ -53,6 +57,13 @@ func New(pub Publisher, cfg Config) *Receiver {
 	r.payloads.New = func() any { return new(otlp.Payload) }
 	r.inflate.New = func() any { return new(inflater) }
 	r.failures = complaints{log: cfg.Logger, every: 10 * time.Second}
+	for i := range r.denials {
+		r.denials[i] = complaints{log: cfg.Logger, every: 10 * time.Second}
+	}
+	r.deflaters.New = func() any {
+		w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // a level that there is
+		return w
+	}
 	return r
 }
 

@@ -114,7 +114,7 @@ type complaints struct {
 	silent int
 }
 
-func (c *complaints) add(msg string, err error) {
+func (c *complaints) add(msg string, err error, more ...any) {
 	c.mu.Lock()
 	now := time.Now()
 	if now.Before(c.next) {
@@ -125,5 +125,8 @@ func (c *complaints) add(msg string, err error) {
 	silent := c.silent
 	c.next, c.silent = now.Add(c.every), 0
 	c.mu.Unlock()
-	c.log.Warn(msg, "err", err, "more_since_last", silent)
+	if err != nil {
+		more = append(more, "err", err)
+	}
+	c.log.Warn(msg, append(more, "more_since_last", silent)...)
 }

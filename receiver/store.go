@@ -48,10 +48,15 @@ func (c *call) publishFault(parent context.Context, err error) error {
 // it takes.
 func (c *call) send(ctx context.Context, p *otlp.Payload, payload []byte) (answer, error) {
 	data, packed := payload, c.gzip && c.encoding != JSON
-	if packed {
-		data = c.wire.b
-	}
 	invalid := invalidSpans(p)
+	if packed && !c.edited {
+		data = c.wire.b
+	} else if packed && invalid == 0 {
+		var err error
+		if data, err = c.deflate(payload); err != nil {
+			return answer{}, err
+		}
+	}
 	if invalid == 0 && len(data) <= c.r.cfg.MaxMessage {
 		return answer{outcome: Accepted, accepted: p.Len()}, c.publish(ctx, data, packed)
 	}
