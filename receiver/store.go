@@ -58,7 +58,7 @@ func (c *call) send(ctx context.Context, p *otlp.Payload, payload []byte) (answe
 		}
 	}
 	if invalid == 0 && len(data) <= c.r.cfg.MaxMessage {
-		return answer{outcome: Accepted, accepted: p.Len()}, c.publish(ctx, data, packed)
+		return answer{outcome: Accepted, accepted: count(p)}, c.publish(ctx, data, packed)
 	}
 	return c.sendParts(ctx, p, invalid)
 }
@@ -67,7 +67,7 @@ func (c *call) send(ctx context.Context, p *otlp.Payload, payload []byte) (answe
 // there are at most seven at the default limits, and memory is what is scarce for requests of this size. If one
 // fails the sender repeats them all; parts are the same every time, so the repeated ones are known as duplicates.
 func (c *call) sendParts(ctx context.Context, p *otlp.Payload, invalid int) (answer, error) {
-	total := p.Len()
+	total := count(p)
 	if invalid > 0 {
 		if err := c.reserve(int64(len(p.Bytes()))); err != nil {
 			return answer{}, err
@@ -112,7 +112,22 @@ func (c *call) sendSplit(ctx context.Context, p *otlp.Payload) (tooLarge int, er
 			return 0, err
 		}
 	}
-	return len(large), nil
+	if c.signal != otlp.Metrics {
+		return len(large), nil
+	}
+	points := 0
+	for _, i := range large {
+		points += p.PointsOf(i)
+	}
+	return points, nil
+}
+
+// count is what the payload has of what answers and counters speak of: spans, log records or data points.
+func count(p *otlp.Payload) int {
+	if p.Signal() == otlp.Metrics {
+		return p.Points()
+	}
+	return p.Len()
 }
 
 // publish sends one message. While it has not returned nil the buffers count as lent.
@@ -126,8 +141,12 @@ func (c *call) publish(ctx context.Context, data []byte, packed bool) error {
 	if packed {
 		attrs[otlp.AttrContentEncoding] = otlp.EncodingGzip
 	}
+	pub := c.r.pub
+	if c.signal == otlp.Metrics {
+		pub = c.r.cfg.Metrics
+	}
 	c.lent = true
-	if err := c.r.pub.Publish(ctx, data, attrs); err != nil {
+	if err := pub.Publish(ctx, data, attrs); err != nil {
 		return err
 	}
 	c.lent = false
@@ -163,8 +182,11 @@ func rejection(s otlp.Signal, invalid, tooLarge, limit int) string {
 }
 
 func itemName(s otlp.Signal) string {
-	if s == otlp.Logs {
+	switch s {
+	case otlp.Logs:
 		return "log records"
+	case otlp.Metrics:
+		return "data points, in metrics"
 	}
 	return "spans"
 }
