@@ -32,9 +32,10 @@ var allowed = map[string][]string{
 	"exporter/cloudtrace":   {"exporter", "exporter/gcp", "otlp"},
 	"exporter/cloudlogging": {"exporter", "exporter/gcp", "otlp"},
 	"receiver":              {"otlp"},
+	"forward":               {"exporter", "otlp"},
 	"pipeline":              {"buffer", "exporter", "fleet", "otlp", "sampler", "tracestate"},
 	"console":               {"otlp"},
-	"service":               {"buffer", "console", "exporter", "exporter/cloudlogging", "exporter/cloudtrace", "exporter/gcp", "exporter/telemetry", "fleet", "fleet/member", "fleet/order", "otlp", "pipeline", "queue", "receiver", "sampler", "strictyaml", "version"},
+	"service":               {"buffer", "console", "exporter", "exporter/cloudlogging", "exporter/cloudtrace", "exporter/gcp", "exporter/telemetry", "fleet", "fleet/member", "fleet/order", "forward", "otlp", "pipeline", "queue", "receiver", "sampler", "strictyaml", "version"},
 	"probe":                 {"fleet/order", "queue", "queue/queuetest"}, // the suite is what a probe runs
 	"cmd/ingest":            {"service"},
 	"cmd/worker":            {"service"},

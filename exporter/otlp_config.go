@@ -33,8 +33,8 @@ type OTLPConfig struct {
 	Endpoint       string
 	TracesEndpoint string // OTLP/HTTP only: the whole URL for traces; default Endpoint + /v1/traces
 	LogsEndpoint   string // OTLP/HTTP only: the whole URL for logs; default Endpoint + /v1/logs
-	// MetricsEndpoint is OTLP/HTTP only: the whole URL for metrics; default Endpoint + /v1/metrics. Without either, no metrics can
-	// be sent.
+	// MetricsEndpoint is OTLP/HTTP only: the whole URL for metrics; default Endpoint + /v1/metrics. It may stand alone, for an
+	// exporter of metrics alone.
 	MetricsEndpoint string
 
 	Headers     map[string]string // sent with every request; default none
@@ -123,7 +123,7 @@ func (c OTLPConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// targets are the parsed endpoints: grpc is host:port or "", the others are URLs of OTLP/HTTP. metrics may be nil.
+// targets are the parsed endpoints: grpc is host:port or "", the others are URLs of OTLP/HTTP, nil for a signal that nothing says where to send.
 type targets struct {
 	grpc                  string
 	secure                bool
@@ -131,7 +131,8 @@ type targets struct {
 }
 
 func (c OTLPConfig) targets() (targets, error) {
-	if c.Endpoint == "" && c.TracesEndpoint != "" && c.LogsEndpoint != "" {
+	others := c.TracesEndpoint != "" && c.LogsEndpoint != ""
+	if c.Endpoint == "" && (others || c.MetricsEndpoint != "" && c.TracesEndpoint == "" && c.LogsEndpoint == "") {
 		return c.httpTargets(nil)
 	}
 	u, err := parseEndpoint(c.Endpoint, "http", "https", "grpc", "grpcs")

@@ -95,7 +95,7 @@ func (s *httpSender) endpoint(signal otlp.Signal) string { return display(s.targ
 func (s *httpSender) attempt(ctx context.Context, signal otlp.Signal, body []byte) (*PartialError, *Fault) {
 	target := s.targets[signal]
 	if target == nil {
-		return nil, &Fault{Endpoint: "otlp exporter", Code: "no endpoint", Msg: "neither endpoint nor metrics_endpoint is set", Verdict: NoEndpoint}
+		return nil, &Fault{Endpoint: "otlp exporter", Code: "no endpoint", Msg: "neither endpoint nor " + signal.String() + "_endpoint is set", Verdict: NoEndpoint}
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), bytes.NewReader(body))
 	if err != nil {

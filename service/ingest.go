@@ -16,6 +16,7 @@ import (
 type Ingest struct {
 	receiver  *receiver.Receiver
 	publisher *queue.Publisher
+	metrics   *queue.Publisher // nil unless metrics are forwarded
 	admin     http.Handler
 }
 
@@ -29,6 +30,10 @@ func NewIngest(cfg Config, client *queue.Client, log *slog.Logger) (*Ingest, err
 		return nil, err
 	}
 	in := &Ingest{publisher: client.Publisher(cfg.Queue.Topic, queue.PublisherConfig{Timeout: cfg.Ingest.PublishTimeout})}
+	if cfg.Metrics.Forward {
+		in.metrics = client.Publisher(cfg.Queue.Metrics, queue.PublisherConfig{Timeout: cfg.Ingest.PublishTimeout})
+		rc.Metrics = in.metrics
+	}
 	in.receiver = receiver.New(in.publisher, rc)
 	metrics, err := ingestMetrics(in.receiver)
 	if err != nil {
@@ -50,6 +55,9 @@ func (in *Ingest) Run(ctx context.Context, admin net.Listener, listeners ...net.
 	}
 	err := g.Wait()
 	in.publisher.Close()
+	if in.metrics != nil {
+		in.metrics.Close()
+	}
 	return err
 }
 
