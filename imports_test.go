@@ -34,9 +34,10 @@ var allowed = map[string][]string{
 	"receiver":              {"otlp"},
 	"auth":                  {"otlp", "strictyaml"},
 	"redact":                {"otlp", "strictyaml"},
+	"forward":               {"exporter", "otlp"},
 	"pipeline":              {"buffer", "exporter", "fleet", "otlp", "sampler", "tracestate"},
 	"console":               {"otlp"},
-	"service":               {"auth", "buffer", "console", "exporter", "exporter/cloudlogging", "exporter/cloudtrace", "exporter/gcp", "exporter/telemetry", "fleet", "fleet/member", "fleet/order", "otlp", "pipeline", "queue", "receiver", "redact", "sampler", "strictyaml", "version"},
+	"service":               {"auth", "buffer", "console", "exporter", "exporter/cloudlogging", "exporter/cloudtrace", "exporter/gcp", "exporter/telemetry", "fleet", "fleet/member", "fleet/order", "forward", "otlp", "pipeline", "queue", "receiver", "redact", "sampler", "strictyaml", "version"},
 	"probe":                 {"fleet/order", "queue", "queue/queuetest"}, // the suite is what a probe runs
 	"cmd/ingest":            {"service"},
 	"cmd/worker":            {"service"},

@@ -30,8 +30,8 @@ type Courier struct {
 	log     *slog.Logger
 
 	// By signal: a backend may take one and not the other, and quotas differ.
-	paces   [otlp.Logs + 1]*pace
-	outages [otlp.Logs + 1]outage
+	paces   [otlp.Metrics + 1]*pace
+	outages [otlp.Metrics + 1]outage
 
 	mu    sync.Mutex
 	stats Stats
@@ -41,7 +41,7 @@ type Courier struct {
 type Stats struct {
 	Attempts int64            // requests sent, retries too
 	Failures map[string]int64 // of these, by the code they were answered with
-	Refused  map[string]int64 // spans and log records refused for good, by the reason of their Refusal
+	Refused  map[string]int64 // spans, log records and data points refused for good, by the reason of their Refusal
 	// Shortened is how many spans and log records had to be cut to fit a limit of the backend, and say so.
 	Shortened int64
 	Running   int           // attempts under way

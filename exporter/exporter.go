@@ -13,22 +13,22 @@ import (
 	"tailweir/otlp"
 )
 
-// Batch is one or more traces' spans, or log records, of one signal. Exporters only read it.
+// Batch is one or more traces' spans, or log records, or metrics. Exporters only read it.
 type Batch struct {
 	Signal  otlp.Signal
-	Payload []byte // a valid ExportTraceServiceRequest or ExportLogsServiceRequest, uncompressed
-	Items   int    // spans or log records in Payload
+	Payload []byte // a valid export request of the signal, uncompressed
+	Items   int    // spans, log records or data points in Payload
 	Parts   []Part // in the order of Payload; without them a batch is never sent in smaller pieces
 }
 
-// Part is one trace's share of a batch: Payload[Off:Off+Len] is itself a valid export request.
+// Part is one trace's share of a batch, or one payload of metrics, of which only Items, Off and Len are set: Payload[Off:Off+Len] is itself a valid export request.
 type Part struct {
 	Trace   otlp.TraceID // zero for log records without a trace id
 	Kept    bool         // false: log records of a trace that was dropped or is not decided
 	Decided bool         // Kept is the tail decision; false: nobody decided, and a record's own sampled flag says most
 	Policy  string       // the policy that decided
 	Reason  string       // why the trace was released
-	Items   int          // spans or log records
+	Items   int          // spans, log records or data points
 	Off     int
 	Len     int
 	Sources []Source // logs only: where the records came from, in their order
@@ -55,7 +55,7 @@ type Exporter interface {
 // must not be sent again (OTLP specification, "Partial Success"). It may come joined with a PermanentError
 // that names what it refused; the rejected items are then of the rest.
 type PartialError struct {
-	Rejected int    // spans or log records, at least 1
+	Rejected int    // spans, log records or data points, at least 1
 	Msg      string // the backend's reason, at most 512 bytes
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"tailweir/otlp"
@@ -128,4 +129,25 @@ func traceBatch(t testing.TB, n int, traces ...int) *Batch {
 func logBatch(t *testing.T, trace int, bodies ...string) *Batch {
 	t.Helper()
 	return batch(otlp.Logs, fill{trace: trace, payload: records(t, trace, bodies...), items: len(bodies)})
+}
+
+// metricBatch has one part of n points for each name.
+func metricBatch(t *testing.T, n int, names ...string) *Batch {
+	t.Helper()
+	var fills []fill
+	for _, name := range names {
+		md := pmetric.NewMetrics()
+		m := md.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
+		m.SetName(name)
+		points := m.SetEmptyGauge().DataPoints()
+		for i := range n {
+			points.AppendEmpty().SetIntValue(int64(i))
+		}
+		b, err := (&pmetric.ProtoMarshaler{}).MarshalMetrics(md)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fills = append(fills, fill{payload: b, items: n})
+	}
+	return batch(otlp.Metrics, fills...)
 }

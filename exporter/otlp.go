@@ -78,8 +78,8 @@ func (o *OTLP) Export(ctx context.Context, b *Batch) error {
 	if b.Items == 0 || len(b.Payload) == 0 {
 		return nil
 	}
-	if b.Signal != otlp.Traces && b.Signal != otlp.Logs {
-		return &PermanentError{Err: fmt.Errorf("export %s: otlp exporter sends traces and logs only", b.Signal)}
+	if b.Signal < otlp.Traces || b.Signal > otlp.Metrics {
+		return &PermanentError{Err: fmt.Errorf("export %s: not a signal", b.Signal)}
 	}
 	d := delivery{batch: b}
 	if err := o.deliver(ctx, &d); err != nil {

@@ -28,11 +28,14 @@ var compressions = []string{CompressionGzip, CompressionZstd, CompressionNone}
 
 // OTLPConfig tells NewOTLP where and how to send. Zero fields mean their defaults.
 type OTLPConfig struct {
-	// Endpoint is the backend's URL. http:// and https:// speak OTLP/HTTP with protobuf; /v1/traces and
-	// /v1/logs are appended to its path. grpc:// (port 4317 unless given) and grpcs:// (443) speak OTLP/gRPC.
+	// Endpoint is the backend's URL. http:// and https:// speak OTLP/HTTP with protobuf; /v1/traces, /v1/logs and
+	// /v1/metrics are appended to its path. grpc:// (port 4317 unless given) and grpcs:// (443) speak OTLP/gRPC.
 	Endpoint       string
 	TracesEndpoint string // OTLP/HTTP only: the whole URL for traces; default Endpoint + /v1/traces
 	LogsEndpoint   string // OTLP/HTTP only: the whole URL for logs; default Endpoint + /v1/logs
+	// MetricsEndpoint is OTLP/HTTP only: the whole URL for metrics; default Endpoint + /v1/metrics. It may stand alone, for an
+	// exporter of metrics alone.
+	MetricsEndpoint string
 
 	Headers     map[string]string // sent with every request; default none
 	TLS         TLSConfig
@@ -120,15 +123,16 @@ func (c OTLPConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// targets are the parsed endpoints: grpc is host:port or "", traces and logs are URLs of OTLP/HTTP.
+// targets are the parsed endpoints: grpc is host:port or "", the others are URLs of OTLP/HTTP, nil for a signal that nothing says where to send.
 type targets struct {
-	grpc         string
-	secure       bool
-	traces, logs *url.URL
+	grpc                  string
+	secure                bool
+	traces, logs, metrics *url.URL
 }
 
 func (c OTLPConfig) targets() (targets, error) {
-	if c.Endpoint == "" && c.TracesEndpoint != "" && c.LogsEndpoint != "" {
+	others := c.TracesEndpoint != "" && c.LogsEndpoint != ""
+	if c.Endpoint == "" && (others || c.MetricsEndpoint != "" && c.TracesEndpoint == "" && c.LogsEndpoint == "") {
 		return c.httpTargets(nil)
 	}
 	u, err := parseEndpoint(c.Endpoint, "http", "https", "grpc", "grpcs")
@@ -138,7 +142,7 @@ func (c OTLPConfig) targets() (targets, error) {
 	if strings.HasPrefix(u.Scheme, "http") {
 		return c.httpTargets(u)
 	}
-	if c.TracesEndpoint != "" || c.LogsEndpoint != "" {
+	if c.TracesEndpoint != "" || c.LogsEndpoint != "" || c.MetricsEndpoint != "" {
 		return targets{}, errors.New("otlp exporter endpoint of one signal: only with http:// and https://")
 	}
 	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
@@ -156,6 +160,9 @@ func (c OTLPConfig) targets() (targets, error) {
 
 func (c OTLPConfig) httpTargets(base *url.URL) (targets, error) {
 	signal := func(whole, path string) (*url.URL, error) {
+		if whole == "" && base == nil {
+			return nil, nil
+		}
 		if whole == "" {
 			return base.JoinPath(path), nil
 		}
@@ -166,7 +173,11 @@ func (c OTLPConfig) httpTargets(base *url.URL) (targets, error) {
 		return targets{}, err
 	}
 	logs, err := signal(c.LogsEndpoint, "v1/logs")
-	return targets{traces: traces, logs: logs}, err
+	if err != nil {
+		return targets{}, err
+	}
+	metrics, err := signal(c.MetricsEndpoint, "v1/metrics")
+	return targets{traces: traces, logs: logs, metrics: metrics}, err
 }
 
 func parseEndpoint(s string, schemes ...string) (*url.URL, error) {

@@ -15,6 +15,7 @@ func TestOTLPConfigValidate(t *testing.T) {
 	ok := []OTLPConfig{
 		{Endpoint: "http://h:4318"}, {Endpoint: "https://h/otlp"}, {Endpoint: "grpc://h"}, {Endpoint: "grpcs://h:443"},
 		{TracesEndpoint: "http://h/t", LogsEndpoint: "http://h/l"}, {Endpoint: "grpc://[::1]:4317"},
+		{MetricsEndpoint: "http://h/m"}, {TracesEndpoint: "http://h/t", LogsEndpoint: "http://h/l", MetricsEndpoint: "http://h/m"},
 	}
 	for _, c := range ok {
 		if err := c.Validate(); err != nil {
@@ -23,6 +24,7 @@ func TestOTLPConfigValidate(t *testing.T) {
 	}
 	bad := []OTLPConfig{
 		{}, {Endpoint: "h:4318"}, {Endpoint: "ftp://h"}, {Endpoint: "http://"}, {Endpoint: "grpc://h/path"},
+		{Endpoint: "grpc://h", MetricsEndpoint: "http://h/m"}, {Endpoint: "http://h", MetricsEndpoint: "grpc://h"}, {LogsEndpoint: "http://h/l", MetricsEndpoint: "http://h/m"},
 		{Endpoint: "grpc://h", TracesEndpoint: "http://h/t"}, {TracesEndpoint: "http://h/t"}, {Endpoint: "http://h", LogsEndpoint: "grpc://h"},
 		{Endpoint: "http://h", Compression: "zip"}, {Endpoint: "http://h", Connections: 500}, {Endpoint: "http://h", Timeout: -1}, {Endpoint: "http://h", Concurrency: 2000},
 		{Endpoint: "http://h", InitialBackoff: time.Minute}, {Endpoint: "http://h", TLS: TLSConfig{CertFile: "c"}},

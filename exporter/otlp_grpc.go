@@ -22,10 +22,12 @@ import (
 	"tailweir/version"
 )
 
-const (
-	methodTraces = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-	methodLogs   = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
-)
+// methods are the export methods by signal.
+var methods = [...]string{
+	otlp.Traces:  "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+	otlp.Logs:    "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+	otlp.Metrics: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+}
 
 // rawCodec hands encoded messages through, so that a payload is not decoded only to be encoded again.
 // Requests are []byte, answers *[]byte.
@@ -120,12 +122,8 @@ func (s *grpcSender) attempt(ctx context.Context, signal otlp.Signal, body []byt
 // SendGRPC sends an encoded export request over a connection, once. grpc may go on reading body when a call that was cut short has
 // returned. The partial result is not nil when the backend confirmed with a partial success. server is for people.
 func SendGRPC(ctx context.Context, conn grpc.ClientConnInterface, server string, table Table, signal otlp.Signal, body []byte) (*PartialError, *Fault) {
-	method := methodTraces
-	if signal == otlp.Logs {
-		method = methodLogs
-	}
 	var answer []byte
-	if err := conn.Invoke(ctx, method, body, &answer, grpc.ForceCodecV2(rawCodec{})); err != nil {
+	if err := conn.Invoke(ctx, methods[signal], body, &answer, grpc.ForceCodecV2(rawCodec{})); err != nil {
 		return nil, StatusFault(server, err, table)
 	}
 	return partialSuccess(signal, answer, false), nil

@@ -33,11 +33,11 @@ const (
 
 // httpSender speaks OTLP/HTTP with protobuf bodies.
 type httpSender struct {
-	client       *http.Client
-	traces, logs *url.URL
-	headers      map[string]string
-	compression  string
-	writers      sync.Pool // *gzip.Writer: 800 KB each, so they are reused
+	client      *http.Client
+	targets     [otlp.Metrics + 1]*url.URL // by signal
+	headers     map[string]string
+	compression string
+	writers     sync.Pool // *gzip.Writer: 800 KB each, so they are reused
 }
 
 func newHTTPSender(c OTLPConfig, t targets, tlsConfig *tls.Config) *httpSender {
@@ -52,8 +52,7 @@ func newHTTPSender(c OTLPConfig, t targets, tlsConfig *tls.Config) *httpSender {
 			// A redirect would turn POST into GET or carry credentials to another host.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		traces:      t.traces,
-		logs:        t.logs,
+		targets:     [...]*url.URL{otlp.Traces: t.traces, otlp.Logs: t.logs, otlp.Metrics: t.metrics},
 		headers:     c.Headers,
 		compression: c.Compression,
 	}
@@ -91,17 +90,13 @@ func (s *httpSender) encode(payload []byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-func (s *httpSender) target(signal otlp.Signal) *url.URL {
-	if signal == otlp.Logs {
-		return s.logs
-	}
-	return s.traces
-}
-
-func (s *httpSender) endpoint(signal otlp.Signal) string { return display(s.target(signal)) }
+func (s *httpSender) endpoint(signal otlp.Signal) string { return display(s.targets[signal]) }
 
 func (s *httpSender) attempt(ctx context.Context, signal otlp.Signal, body []byte) (*PartialError, *Fault) {
-	target := s.target(signal)
+	target := s.targets[signal]
+	if target == nil {
+		return nil, &Fault{Endpoint: "otlp exporter", Code: "no endpoint", Msg: "neither endpoint nor " + signal.String() + "_endpoint is set", Verdict: NoEndpoint}
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, &Fault{Endpoint: display(target), Code: "bad request", Msg: "endpoint is not usable"}

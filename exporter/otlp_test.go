@@ -64,7 +64,7 @@ func TestOTLPErrorText(t *testing.T) {
 }
 
 func TestOTLPSendsPayload(t *testing.T) {
-	traces, logs := traceBatch(t, 3, 1, 2), logBatch(t, 1, "one", "two")
+	all := []*Batch{traceBatch(t, 3, 1, 2), logBatch(t, 1, "one", "two"), metricBatch(t, 2, "m")}
 	for _, compression := range compressions {
 		for name, start := range map[string]func(testing.TB, *exportertest.TLS) *exportertest.Backend{
 			"http": exportertest.NewHTTP, "grpc": exportertest.NewGRPC,
@@ -72,16 +72,16 @@ func TestOTLPSendsPayload(t *testing.T) {
 			t.Run(name+" "+compression, func(t *testing.T) {
 				b := start(t, nil)
 				o := open(t, OTLPConfig{Endpoint: b.URL, Compression: compression, Headers: map[string]string{"X-Api-Key": "k"}})
-				for _, batch := range []*Batch{traces, logs} {
+				for _, batch := range all {
 					if err := o.Export(t.Context(), batch); err != nil {
 						t.Fatal(err)
 					}
 				}
 				got := b.Requests()
-				if len(got) != 2 {
-					t.Fatalf("%d requests, want 2", len(got))
+				if len(got) != len(all) {
+					t.Fatalf("%d requests, want %d", len(got), len(all))
 				}
-				for i, want := range []*Batch{traces, logs} {
+				for i, want := range all {
 					if got[i].Signal != want.Signal || !bytes.Equal(got[i].Payload, want.Payload) {
 						t.Errorf("%s payload differs", want.Signal)
 					}
@@ -183,7 +183,7 @@ func TestOTLPTimeoutOfAnAttempt(t *testing.T) {
 func TestOTLPPartialSuccess(t *testing.T) {
 	for name, b := range map[string]*exportertest.Backend{"http": exportertest.NewHTTP(t, nil), "grpc": exportertest.NewGRPC(t, nil)} {
 		o := open(t, OTLPConfig{Endpoint: b.URL})
-		for _, batch := range []*Batch{traceBatch(t, 3, 1), logBatch(t, 1, "a", "b", "c")} {
+		for _, batch := range []*Batch{traceBatch(t, 3, 1), logBatch(t, 1, "a", "b", "c"), metricBatch(t, 3, "m")} {
 			before := len(b.Requests())
 			b.Script(exportertest.Answer{Rejected: 2, PartialMessage: "too old"})
 			var got *PartialError
@@ -279,13 +279,13 @@ func TestOTLPConcurrency(t *testing.T) {
 	}
 }
 
-func TestOTLPOtherSignals(t *testing.T) {
+func TestOTLPNoSignal(t *testing.T) {
 	o := open(t, OTLPConfig{Endpoint: "http://127.0.0.1:1"})
 	if err := o.Export(t.Context(), &Batch{Signal: otlp.Traces}); err != nil {
 		t.Errorf("empty batch: %v", err)
 	}
 	var pe *PermanentError
-	if err := o.Export(t.Context(), &Batch{Signal: otlp.Metrics, Items: 1, Payload: []byte{10, 0}}); !errors.As(err, &pe) {
-		t.Errorf("metrics: %v, want a PermanentError", err)
+	if err := o.Export(t.Context(), &Batch{Signal: otlp.Metrics + 1, Items: 1, Payload: []byte{10, 0}}); !errors.As(err, &pe) {
+		t.Errorf("no signal: %v, want a PermanentError", err)
 	}
 }

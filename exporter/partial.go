@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
+	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 
 	"tailweir/otlp"
@@ -15,13 +16,20 @@ func partialSuccess(signal otlp.Signal, answer []byte, isJSON bool) *PartialErro
 	}
 	var rejected int64
 	var message string
-	if signal == otlp.Logs {
+	switch signal {
+	case otlp.Logs:
 		res := plogotlp.NewExportResponse()
 		if unmarshal(res, answer, isJSON) != nil {
 			return nil
 		}
 		rejected, message = res.PartialSuccess().RejectedLogRecords(), res.PartialSuccess().ErrorMessage()
-	} else {
+	case otlp.Metrics:
+		res := pmetricotlp.NewExportResponse()
+		if unmarshal(res, answer, isJSON) != nil {
+			return nil
+		}
+		rejected, message = res.PartialSuccess().RejectedDataPoints(), res.PartialSuccess().ErrorMessage()
+	default:
 		res := ptraceotlp.NewExportResponse()
 		if unmarshal(res, answer, isJSON) != nil {
 			return nil

@@ -5,12 +5,12 @@ import "fmt"
 // Bounds are what an item of a payload may be, and what is around it; all of them at least 1. They are meant to be far above what
 // SDKs send: Check costs next to nothing for a payload whose items are small enough to break none of them.
 type Bounds struct {
-	Attributes int // of a span, a record, a resource, a scope, an event and a link
+	Attributes int // of a span, a record, a resource, a scope, an event, a link, a data point and an exemplar
 	Events     int // of a span
 	Links      int // of a span
 	Depth      int // arrays and maps within one another, in a value
 	Key        int // bytes of an attribute's key, also inside of maps
-	Name       int // bytes of the name of a span, an event or a scope, of a trace state, a version, a severity and a schema's URL
+	Name       int // bytes of the name of a span, an event, a scope or a metric, of a trace state, a version, a severity, a unit, a description and a schema's URL
 }
 
 // Breach is how one item, or what is around it, breaks the bounds.
@@ -77,12 +77,8 @@ type boundsWalk struct {
 }
 
 func (w *boundsWalk) item(p *Payload, i int32) (ok bool) {
-	m := span
-	if p.signal == Logs {
-		m = record
-	}
 	var n counts
-	return w.walk(p.body(i), m, 0, &n)
+	return w.walk(p.body(i), [...]message{Traces: span, Logs: record, Metrics: metric}[p.signal], 0, &n)
 }
 
 // header checks a group's own fields. Its resource or scope may occur several times, which merge.
@@ -103,10 +99,13 @@ func (w *boundsWalk) walk(b []byte, m message, depth int, n *counts) (ok bool) {
 			continue
 		}
 		r := &schemas[m].rules[tag>>3]
-		if r.sub == scalar {
+		switch r.sub {
+		case scalar:
 			if !w.text(m, r, len(body)) {
 				return false
 			}
+			continue
+		case packed64, packedVarint:
 			continue
 		}
 		inner, depth, ok := &counts{}, depth, true

@@ -2,15 +2,18 @@ package otlp
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 )
 
-// FromJSON converts an export request of Traces or Logs from OTLP JSON to protobuf. Unknown fields are
+// FromJSON converts an export request from OTLP JSON to protobuf. Unknown fields are
 // ignored. The JSON must be one value that nests at most 10,000 deep; pdata by itself takes what follows
 // the value for nothing and has no such limit.
 func FromJSON(signal Signal, b []byte) ([]byte, error) {
@@ -41,29 +44,40 @@ func fromJSON(signal Signal, b []byte) ([]byte, error) {
 			return nil, err
 		}
 		return plogotlp.NewExportRequestFromLogs(ld).MarshalProto()
+	case Metrics:
+		var u pmetric.JSONUnmarshaler
+		md, err := u.UnmarshalMetrics(b)
+		if err != nil {
+			return nil, err
+		}
+		return pmetricotlp.NewExportRequestFromMetrics(md).MarshalProto()
 	}
-	return nil, errNoJSON
+	return nil, errNoSignal
 }
 
-var errNoJSON = fmt.Errorf("only traces and logs are converted")
+var errNoSignal = errors.New("not a signal")
 
-// ToJSON converts an export request of Traces or Logs from protobuf to OTLP JSON on one line, without a
+// ToJSON converts an export request from protobuf to OTLP JSON on one line, without a
 // newline. The error of a malformed payload is a *ScanError.
 func ToJSON(signal Signal, payload []byte) ([]byte, error) {
 	var p Payload
 	if err := p.Scan(signal, payload); err != nil { // pdata would recurse without a limit
 		return nil, err
 	}
-	if signal == Traces {
-		req := ptraceotlp.NewExportRequest()
-		if err := req.UnmarshalProto(payload); err != nil {
-			return nil, fmt.Errorf("otlp: read traces payload: %w", err)
-		}
-		return req.MarshalJSON()
+	var req interface {
+		UnmarshalProto([]byte) error
+		MarshalJSON() ([]byte, error)
 	}
-	req := plogotlp.NewExportRequest()
+	switch signal {
+	case Traces:
+		req = ptraceotlp.NewExportRequest()
+	case Logs:
+		req = plogotlp.NewExportRequest()
+	default:
+		req = pmetricotlp.NewExportRequest()
+	}
 	if err := req.UnmarshalProto(payload); err != nil {
-		return nil, fmt.Errorf("otlp: read logs payload: %w", err)
+		return nil, fmt.Errorf("otlp: read %s payload: %w", signal, err)
 	}
 	return req.MarshalJSON()
 }

@@ -1,7 +1,7 @@
 // Package otlp reads OTLP export requests on the wire, without decoding them.
 //
-// A [Payload] scans one ExportTraceServiceRequest or ExportLogsServiceRequest: it validates the whole
-// structure and remembers, per span or log record, where it lies and the few values that are asked for
+// A [Payload] scans one ExportTraceServiceRequest, ExportLogsServiceRequest or ExportMetricsServiceRequest: it validates the whole
+// structure and remembers, per span, log record or metric, where it lies and the few values that are asked for
 // most. Views ([Span], [Record], [Resource], [Value]) read the rest from the payload's own bytes when they
 // are asked to. An [Index] is what has to be kept of a scanned payload to copy parts of it out later.
 //
@@ -10,10 +10,10 @@
 // are skipped, and a field with another wire type than its own is malformed. The exceptions, all of them
 // limits that keep one payload from taking the process down:
 //   - messages nest at most 10,000 deep (pdata recurses without a limit until the stack is full);
-//   - a payload has at most 2 GiB - 1 B and 2,097,152 spans or log records.
+//   - a payload has at most 2 GiB - 1 B and 2,097,152 spans, log records or metrics.
 //
-// One thing is read that pdata's unmarshaler drops: the spans and records of the deprecated field 1000 of
-// ResourceSpans and ResourceLogs count as items, and are written back as ordinary ones.
+// One thing is read that pdata's unmarshaler drops: what is in the deprecated field 1000 of
+// ResourceSpans, ResourceLogs and ResourceMetrics counts as items, and are written back as ordinary ones.
 //
 // The package is pure: no I/O, no clock, no goroutines.
 package otlp
@@ -59,7 +59,7 @@ func ParseTraceID(s string) (TraceID, error) {
 // Signal says what a payload carries. The zero Signal is none.
 type Signal uint8
 
-// The signals of OTLP. Metrics has a name and an event type only: no payload of it is scanned.
+// The signals of OTLP.
 const (
 	Traces Signal = iota + 1
 	Logs
@@ -89,6 +89,12 @@ const (
 
 	// AttrTick marks a message that only carries time: an empty traces payload.
 	AttrTick = "tailweir.tick"
+)
+
+// Attributes of a dead letter, beside those the message came with.
+const (
+	AttrReason = "tailweir.reason" // why, in a word
+	AttrError  = "tailweir.error"  // what went wrong, at most 1,000 bytes
 )
 
 // AttrKept is an attribute of exported log records whose trace is decided: whether it was kept.

@@ -76,7 +76,7 @@ type header struct {
 
 func (h *header) size() int { return int(h.child - h.start + h.end - h.childEnd) }
 
-// item is what of a span or log record is read during the scan. Offsets are into the payload; those of
+// item is what of a span, log record or metric is read during the scan. Offsets are into the payload; those of
 // absent fields are 0.
 type item struct {
 	trace            TraceID
@@ -85,7 +85,7 @@ type item struct {
 	attrs, attrsEnd  uint32 // from the first attribute to the end of the last
 	text, textLen    uint32 // name; of a record: severity text
 	state, stateLen  uint32 // trace_state
-	kind, statusCode int32  // of a record kind is the severity number
+	kind, statusCode int32  // of a record kind is the severity number, of a metric how many points it has
 	flags            uint32
 	attrsPlain       bool // the attributes are one run in the form that attributeRun knows
 }
@@ -106,12 +106,12 @@ func (it *item) localRoot() bool {
 	return it.kind == 2 || it.kind == 5 // server, consumer
 }
 
-// Scan reads the export request b of the signal, Traces or Logs. It returns a *ScanError if b is malformed,
+// Scan reads the export request b of the signal. It returns a *ScanError if b is malformed,
 // after which the payload is empty. It keeps b.
 func (p *Payload) Scan(signal Signal, b []byte) error {
 	p.reset(signal, b)
-	if signal != Traces && signal != Logs {
-		return fmt.Errorf("otlp: scan %s: only traces and logs can be scanned", signal)
+	if signal < Traces || signal > Metrics {
+		return fmt.Errorf("otlp: scan %s: not a signal", signal)
 	}
 	err := p.scan(b)
 	if err == nil {
@@ -140,7 +140,7 @@ func (l *layout) Signal() Signal { return l.signal }
 // Bytes returns the export request as it was scanned.
 func (l *layout) Bytes() []byte { return l.b }
 
-// Len returns the number of spans or log records.
+// Len returns the number of spans, log records or metrics.
 func (l *layout) Len() int { return len(l.entries) }
 
 // Resources returns the number of resources that have items.
@@ -196,10 +196,13 @@ func (p *Payload) scanScope(b []byte, start int) *ScanError {
 		p.items = append(p.items, item{})
 		it := &p.items[len(p.items)-1]
 		var err *ScanError
-		if p.signal == Traces {
+		switch p.signal {
+		case Traces:
 			err = it.scanSpan(b[:h.pos], h.body, &p.nesting)
-		} else {
+		case Logs:
 			err = it.scanRecord(b[:h.pos], h.body, &p.nesting)
+		default:
+			err = it.scanMetric(b[:h.pos], h.body, &p.nesting)
 		}
 		if err != nil {
 			return err

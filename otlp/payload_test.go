@@ -161,8 +161,11 @@ func scanned(t testing.TB, signal Signal, b []byte) *Payload {
 // pdata writes them in descending order.
 func keyFirst(signal Signal, b []byte) []byte {
 	items := span
-	if signal == Logs {
+	switch signal {
+	case Logs:
 		items = record
+	case Metrics:
+		items = metric
 	}
 	return ascending(b, func(field uint64, of message) message {
 		switch {
@@ -172,7 +175,7 @@ func keyFirst(signal Signal, b []byte) []byte {
 			return itemsOfScope
 		case of == itemsOfScope && field == 2:
 			return items
-		case of != scalar && field < 17:
+		case of != scalar && field < 17 && schemas[of].rules[field].sub < packed64:
 			return schemas[of].rules[field].sub
 		}
 		return scalar

@@ -21,8 +21,8 @@ const (
 	Places    = iota
 )
 
-// shape names what a Walker does with the fields of a message. It is not the schema that Scan validates with: that knows no
-// metrics, and nothing of places.
+// shape names what a Walker does with the fields of a message. It is not the schema that Scan validates with: that says what is well
+// formed, and nothing of places.
 type shape uint8
 
 const (

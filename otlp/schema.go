@@ -25,6 +25,21 @@ const (
 	record
 	itemsOfResource
 	itemsOfScope
+	metric
+	gauge
+	sum
+	histogram
+	exponentialHistogram
+	summary
+	numberPoint
+	histogramPoint
+	exponentialPoint
+	buckets
+	summaryPoint
+	quantile
+	exemplar
+	packed64     // not a message: numbers of 8 bytes, which may also come one by one
+	packedVarint // the same of varints
 )
 
 // rule is what a known field has to be.
@@ -80,6 +95,29 @@ var schemas = [...]struct {
 	itemsOfResource: {"resource group", [17]rule{1: sub("resource", resource), 2: text("scopes"),
 		3: text("schema_url")}},
 	itemsOfScope: {"scope group", [17]rule{1: sub("scope", scope), 2: text("items"), 3: text("schema_url")}},
+	metric: {"metric", [17]rule{1: text("name"), 2: text("description"), 3: text("unit"), 5: sub("gauge", gauge), 7: sub("sum", sum),
+		9: sub("histogram", histogram), 10: sub("exponential_histogram", exponentialHistogram), 11: sub("summary", summary),
+		12: sub("metadata", keyValue)}},
+	gauge:                {"gauge", [17]rule{1: sub("data_points", numberPoint)}},
+	sum:                  {"sum", [17]rule{1: sub("data_points", numberPoint), 2: number("aggregation_temporality"), 3: number("is_monotonic")}},
+	histogram:            {"histogram", [17]rule{1: sub("data_points", histogramPoint), 2: number("aggregation_temporality")}},
+	exponentialHistogram: {"exponential histogram", [17]rule{1: sub("data_points", exponentialPoint), 2: number("aggregation_temporality")}},
+	summary:              {"summary", [17]rule{1: sub("data_points", summaryPoint)}},
+	numberPoint: {"data point", [17]rule{2: fixed64("start_time_unix_nano"), 3: fixed64("time_unix_nano"), 4: fixed64("as_double"),
+		5: sub("exemplars", exemplar), 6: fixed64("as_int"), 7: attributes(), 8: number("flags")}},
+	histogramPoint: {"data point", [17]rule{2: fixed64("start_time_unix_nano"), 3: fixed64("time_unix_nano"), 4: fixed64("count"),
+		5: fixed64("sum"), 6: sub("bucket_counts", packed64), 7: sub("explicit_bounds", packed64), 8: sub("exemplars", exemplar),
+		9: attributes(), 10: number("flags"), 11: fixed64("min"), 12: fixed64("max")}},
+	exponentialPoint: {"data point", [17]rule{1: attributes(), 2: fixed64("start_time_unix_nano"), 3: fixed64("time_unix_nano"),
+		4: fixed64("count"), 5: fixed64("sum"), 6: number("scale"), 7: fixed64("zero_count"), 8: sub("positive", buckets),
+		9: sub("negative", buckets), 10: number("flags"), 11: sub("exemplars", exemplar), 12: fixed64("min"), 13: fixed64("max"),
+		14: fixed64("zero_threshold")}},
+	buckets: {"buckets", [17]rule{1: number("offset"), 2: sub("bucket_counts", packedVarint)}},
+	summaryPoint: {"data point", [17]rule{2: fixed64("start_time_unix_nano"), 3: fixed64("time_unix_nano"), 4: fixed64("count"),
+		5: fixed64("sum"), 6: sub("quantile_values", quantile), 7: attributes(), 8: number("flags")}},
+	quantile: {"quantile", [17]rule{1: fixed64("quantile"), 2: fixed64("value")}},
+	exemplar: {"exemplar", [17]rule{2: fixed64("time_unix_nano"), 3: fixed64("as_double"), 4: id("span_id", 8), 5: id("trace_id", 16),
+		6: fixed64("as_int"), 7: sub("filtered_attributes", keyValue)}},
 }
 
 // nesting is how deep a walk is in messages below an item or a group, and how deep it has been.
@@ -118,24 +156,48 @@ func (d *nesting) checkField(b []byte, at, pos int, tag uint64, m message) (int,
 	if tag>>3 < 17 {
 		r = schemas[m].rules[tag>>3]
 	}
-	if r.name != "" && tag&7 != r.wire {
+	if r.name != "" && tag&7 != r.wire && !r.single(tag&7) {
 		return 0, fault(at, m, r.name, "has wire type %d, want %d", tag&7, r.wire)
 	}
 	next := skip(b, pos, tag&7)
 	if next < 0 {
 		return 0, fault(at, m, r.name, "is cut off or malformed")
 	}
-	if r.name == "" || r.wire != wireLen {
+	if r.name == "" || tag&7 != wireLen {
 		return next, nil
 	}
 	start, _ := chunk(b, pos)
 	if n := next - start; r.id != 0 && n != 0 && n != r.id {
 		return 0, fault(at, m, r.name, "has %d bytes, want %d", n, r.id)
 	}
-	if r.sub == scalar {
+	switch r.sub {
+	case scalar:
+		return next, nil
+	case packed64, packedVarint:
+		if !packed(b[start:next], r.sub) {
+			return 0, fault(at, m, r.name, "is cut off")
+		}
 		return next, nil
 	}
 	return next, d.validate(b[:next], start, r.sub)
+}
+
+// single reports whether the field is one of packed numbers of which one comes by itself.
+func (r *rule) single(wire uint64) bool {
+	return r.sub == packed64 && wire == wireI64 || r.sub == packedVarint && wire == wireVarint
+}
+
+// packed reports whether b is a run of whole numbers.
+func packed(b []byte, as message) bool {
+	if as == packed64 {
+		return len(b)%8 == 0
+	}
+	for pos := 0; pos < len(b); {
+		if _, pos = varint(b, pos); pos < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 const tooDeep = "messages nest deeper than 10,000 levels"

@@ -22,13 +22,15 @@ func (w *Writer) Start(dst []byte, p *Payload, key, value string) {
 }
 
 // Item adds item i, 0 <= i < Payload.Len, and within its message the suffix: whole fields, or nothing.
-func (w *Writer) Item(i int32, suffix []byte) {
-	e := &w.p.entries[i]
-	if e.scope != w.scope {
-		w.open(e.scope)
+func (w *Writer) Item(i int32, suffix []byte) { w.put(i, w.p.body(i), suffix) }
+
+// put adds an item with the headers of item i.
+func (w *Writer) put(i int32, body, suffix []byte) {
+	if s := w.p.entries[i].scope; s != w.scope {
+		w.open(s)
 	}
-	w.out = appendField(w.out, 2<<3|wireLen, int(e.size)+len(suffix))
-	w.out = append(append(w.out, w.p.body(i)...), suffix...)
+	w.out = appendField(w.out, 2<<3|wireLen, len(body)+len(suffix))
+	w.out = append(append(w.out, body...), suffix...)
 }
 
 // Request adds a whole export request.

@@ -1,17 +1,13 @@
 package pipeline
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"io"
 	"runtime/debug"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/klauspost/compress/gzip"
 
 	"tailweir/buffer"
 	"tailweir/exporter"
@@ -21,8 +17,8 @@ import (
 
 // Attributes of a dead letter, beside those the message came with.
 const (
-	AttrReason = "tailweir.reason" // one of the reasons below
-	AttrError  = "tailweir.error"  // what went wrong, at most 1,000 bytes
+	AttrReason = otlp.AttrReason // one of the reasons below
+	AttrError  = otlp.AttrError
 )
 
 // Reasons for a dead letter.
@@ -66,7 +62,7 @@ type reader struct {
 	classes  *classes
 	policies *sampler.Policies // the observer's
 	observer *sampler.Observer
-	gzip     *gzip.Reader
+	inflater otlp.Inflater
 	failed   func(sampler.PolicyError)
 	max      int
 	open     []int // the parts that Held folds again
@@ -111,7 +107,7 @@ func (r *reader) read(set *sampler.Policies, d Delivery) (reading, error) {
 		return reading{}, fmt.Errorf("attribute %s is %q, want %q or %q", otlp.AttrType, d.Attributes[otlp.AttrType],
 			otlp.Traces.EventType(), otlp.Logs.EventType())
 	}
-	data, err := r.inflate(d)
+	data, err := r.inflater.Inflate(d.Data, d.Attributes, r.max)
 	if err != nil {
 		return reading{}, err
 	}
@@ -140,47 +136,6 @@ func (r *reader) read(set *sampler.Policies, d Delivery) (reading, error) {
 		got.count.add(f.count)
 	}
 	return got, nil
-}
-
-// inflate returns the payload as the app made it. The result does not alias the reader: it is held for the window.
-func (r *reader) inflate(d Delivery) ([]byte, error) {
-	switch enc := d.Attributes[otlp.AttrContentEncoding]; enc {
-	case "", "identity":
-		return d.Data, nil
-	case otlp.EncodingGzip:
-	default:
-		return nil, fmt.Errorf("attribute %s is %q, want %q or none", otlp.AttrContentEncoding, enc, otlp.EncodingGzip)
-	}
-	if err := r.resetGzip(d.Data); err != nil {
-		return nil, fmt.Errorf("gzip header: %w", err)
-	}
-	var out bytes.Buffer
-	out.Grow(min(r.max, inflatedSize(d.Data)) + bytes.MinRead) // MinRead: ReadFrom would grow a full buffer once more
-	n, err := out.ReadFrom(io.LimitReader(r.gzip, int64(r.max)+1))
-	if err != nil {
-		return nil, fmt.Errorf("gzip body: %w", err)
-	}
-	if n > int64(r.max) {
-		return nil, fmt.Errorf("gzip body: inflates beyond %d bytes", r.max)
-	}
-	return out.Bytes(), nil
-}
-
-func (r *reader) resetGzip(data []byte) (err error) {
-	if r.gzip == nil {
-		r.gzip, err = gzip.NewReader(bytes.NewReader(data))
-		return err
-	}
-	return r.gzip.Reset(bytes.NewReader(data))
-}
-
-// inflatedSize reads the size that a gzip trailer claims (RFC 1952, ISIZE), which is a hint only, and never more than a
-// deflate stream can inflate to (1032:1).
-func inflatedSize(data []byte) int {
-	if len(data) < 18 {
-		return 0
-	}
-	return min(int(binary.LittleEndian.Uint32(data[len(data)-4:])), len(data)*1032)
 }
 
 // bury sends a delivery that cannot be read to the dead-letter topic, as it came, and acks it then. When that does not

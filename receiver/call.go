@@ -147,7 +147,7 @@ func (c *call) export(req *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if c.signal == otlp.Metrics {
+	if c.refuses() {
 		return refuseMetrics(payload, c.encoding)
 	}
 	if payload, err = c.rewrite(payload); err != nil {
@@ -156,7 +156,10 @@ func (c *call) export(req *http.Request) (answer, error) {
 	return c.store(req.Context(), payload)
 }
 
-// payload returns the request uncompressed, and as protobuf unless it holds metrics.
+// refuses says that what comes is metrics, and that there is no topic for them.
+func (c *call) refuses() bool { return c.signal == otlp.Metrics && c.r.cfg.Metrics == nil }
+
+// payload returns the request uncompressed, and as protobuf unless it holds metrics that are refused.
 func (c *call) payload() ([]byte, error) {
 	b := c.wire.b
 	if c.gzip || c.zstd {
@@ -175,7 +178,7 @@ func (c *call) payload() ([]byte, error) {
 	if err := c.reserve(int64(bytes.Count(b, []byte{'{'})) * objectCost); err != nil {
 		return nil, err
 	}
-	if c.signal == otlp.Metrics {
+	if c.refuses() {
 		return b, nil
 	}
 	converted, err := otlp.FromJSON(c.signal, b)
@@ -188,7 +191,7 @@ func (c *call) payload() ([]byte, error) {
 // reserveTables reserves what scanning b will take. Payloads up to 1 MiB are not counted: their tables have at
 // most 32 MiB, and only if they hold nothing but empty spans.
 func (c *call) reserveTables(b []byte) error {
-	if len(b) <= 1<<20 || c.signal == otlp.Metrics {
+	if len(b) <= 1<<20 || c.refuses() {
 		return nil
 	}
 	items, err := countAt(b, itemPath)

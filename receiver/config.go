@@ -56,6 +56,9 @@ type Config struct {
 
 	// Gate says who may send. Default nil: everybody.
 	Gate Gate
+	// Metrics is the publisher of metrics, which are then stored as traces and logs are. Default nil: they are refused, by partial
+	// success.
+	Metrics Publisher
 	// Rewriter changes payloads before they are published. Default nil: the bytes are published as they came.
 	Rewriter Rewriter
 

@@ -15,7 +15,7 @@ type Limits struct {
 	// 4096 attributes, 10,000 events and links, keys of 4 KiB, names of 64 KiB, and a depth of 30: readers of protobuf in C++ and
 	// Java take 100 messages within one another, and a map in a map is three.
 	otlp.Bounds
-	// Items is the most spans or records of a request; one with more is refused as too large. Default 500,000: with ids and times
+	// Items is the most spans, records or metrics of a request; one with more is refused as too large. Default 500,000: with ids and times
 	// they fill MaxInflated.
 	Items int
 }
@@ -36,13 +36,17 @@ type flaws struct {
 	over  []int32 // items over a limit, in order; some of them may lack ids, too
 	first *otlp.Breach
 	where string // names the first
-	all   int
+	all   int    // spans, records or data points in all of them
 }
+
+func (f *flaws) none() bool { return f.noIDs == 0 && len(f.over) == 0 }
 
 // inspect finds what cannot be stored. Log records need no ids.
 func (c *call) inspect(p *otlp.Payload) (f flaws, err error) {
 	f.over, f.first = c.r.cfg.Limits.Check(p)
-	f.all = len(f.over)
+	for _, i := range f.over {
+		f.all += weight(p, i)
+	}
 	if p.Signal() == otlp.Traces {
 		for i := range int32(p.Len()) {
 			if !p.Span(i).Valid() {
@@ -73,10 +77,21 @@ func (f *flaws) keeps(p *otlp.Payload, i int32) bool {
 	return !f.isOver(i) && (p.Signal() != otlp.Traces || p.Span(i).Valid())
 }
 
+// weight is how much of what answers count is in item i.
+func weight(p *otlp.Payload, i int32) int {
+	if p.Signal() == otlp.Metrics {
+		return p.PointsOf(i)
+	}
+	return 1
+}
+
 // whereIs names an item so that its sender finds it: by its ids and its place in the request.
 func whereIs(p *otlp.Payload, i int32) string {
-	if p.Signal() == otlp.Logs {
+	switch p.Signal() {
+	case otlp.Logs:
 		return fmt.Sprintf("log record %d of %d", i+1, p.Len())
+	case otlp.Metrics:
+		return fmt.Sprintf("metric %d of %d", i+1, p.Len())
 	}
 	s := p.Span(i)
 	return fmt.Sprintf("span %d of %d, id %s of trace %s", i+1, p.Len(), s.SpanID(), s.TraceID())
@@ -93,7 +108,11 @@ func (f *flaws) rejection(s otlp.Signal, tooLarge, limit int) string {
 	add(f.noIDs, "without a valid trace id and span id")
 	add(tooLarge, "larger than %d bytes with resource and scope, the limit of one message", limit)
 	if f.first != nil {
-		add(len(f.over), "over a limit, the first %s: %s (ingest.limits.%s)", f.where, f.first, f.first.Bound)
+		over := len(f.over)
+		if s == otlp.Metrics {
+			over = f.all // nothing else is wrong with metrics
+		}
+		add(over, "over a limit, the first %s: %s (ingest.limits.%s)", f.where, f.first, f.first.Bound)
 	}
 	return strings.Join(parts, "; ")
 }

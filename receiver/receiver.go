@@ -119,7 +119,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-const whereToSend = "send OTLP here: POST /v1/traces or /v1/logs as application/x-protobuf or application/json, or gRPC"
+const whereToSend = "send OTLP here: POST /v1/traces, /v1/logs or /v1/metrics as application/x-protobuf or application/json, or gRPC"
 
 func plain(w http.ResponseWriter, status int, line string) {
 	http.Error(w, line, status)

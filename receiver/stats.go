@@ -53,7 +53,7 @@ type Stats struct {
 	Requests []RequestCount // those above zero, in order of signal, encoding, outcome
 	Spans    ItemCount
 	Records  ItemCount
-	Points   ItemCount // Accepted stays 0
+	Points   ItemCount // Accepted stays 0 without Config.Metrics
 	Bytes    uint64    // bodies as they came, compressed or not, without gRPC framing
 	Inflated uint64    // bytes that came out of gzip and zstd
 

@@ -57,13 +57,13 @@ func (c *call) send(ctx context.Context, p *otlp.Payload, payload []byte) (answe
 	}
 	if packed && !c.edited {
 		data = c.wire.b
-	} else if packed && flaws.all == 0 {
+	} else if packed && flaws.none() {
 		if data, err = c.deflate(payload); err != nil {
 			return answer{}, err
 		}
 	}
-	if flaws.all == 0 && len(data) <= c.r.cfg.MaxMessage {
-		return answer{outcome: Accepted, accepted: p.Len()}, c.publish(ctx, data, packed)
+	if flaws.none() && len(data) <= c.r.cfg.MaxMessage {
+		return answer{outcome: Accepted, accepted: count(p)}, c.publish(ctx, data, packed)
 	}
 	return c.sendParts(ctx, p, &flaws)
 }
@@ -72,8 +72,8 @@ func (c *call) send(ctx context.Context, p *otlp.Payload, payload []byte) (answe
 // there are at most seven at the default limits, and memory is what is scarce for requests of this size. If one
 // fails the sender repeats them all; parts are the same every time, so the repeated ones are known as duplicates.
 func (c *call) sendParts(ctx context.Context, p *otlp.Payload, flaws *flaws) (answer, error) {
-	total := p.Len()
-	if flaws.all > 0 {
+	total := count(p)
+	if !flaws.none() {
 		if err := c.reserve(int64(len(p.Bytes()))); err != nil {
 			return answer{}, err
 		}
@@ -117,7 +117,22 @@ func (c *call) sendSplit(ctx context.Context, p *otlp.Payload) (tooLarge int, er
 			return 0, err
 		}
 	}
-	return len(large), nil
+	if c.signal != otlp.Metrics {
+		return len(large), nil
+	}
+	points := 0
+	for _, i := range large {
+		points += p.PointsOf(i)
+	}
+	return points, nil
+}
+
+// count is what the payload has of what answers and counters speak of: spans, log records or data points.
+func count(p *otlp.Payload) int {
+	if p.Signal() == otlp.Metrics {
+		return p.Points()
+	}
+	return p.Len()
 }
 
 // publish sends one message. While it has not returned nil the buffers count as lent.
@@ -131,8 +146,12 @@ func (c *call) publish(ctx context.Context, data []byte, packed bool) error {
 	if packed {
 		attrs[otlp.AttrContentEncoding] = otlp.EncodingGzip
 	}
+	pub := c.r.pub
+	if c.signal == otlp.Metrics {
+		pub = c.r.cfg.Metrics
+	}
 	c.lent = true
-	if err := c.r.pub.Publish(ctx, data, attrs); err != nil {
+	if err := pub.Publish(ctx, data, attrs); err != nil {
 		return err
 	}
 	c.lent = false
@@ -142,8 +161,11 @@ func (c *call) publish(ctx context.Context, data []byte, packed bool) error {
 }
 
 func itemName(s otlp.Signal) string {
-	if s == otlp.Logs {
+	switch s {
+	case otlp.Logs:
 		return "log records"
+	case otlp.Metrics:
+		return "data points, in metrics"
 	}
 	return "spans"
 }

@@ -5,6 +5,7 @@ package service
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +31,7 @@ type Config struct {
 	Hold      HoldConfig       `yaml:"hold"`
 	Traces    TracesConfig     `yaml:"traces"`
 	Logs      LogsConfig       `yaml:"logs"`
+	Metrics   MetricsConfig    `yaml:"metrics"`
 	Exporters []ExporterConfig `yaml:"exporters"`
 	Console   ConsoleConfig    `yaml:"console"`
 	Shutdown  time.Duration    `yaml:"shutdown"`
@@ -56,6 +58,8 @@ type QueueConfig struct {
 	Sequencer    string `yaml:"facts_subscription"`
 	Log          string `yaml:"log_topic"`
 	LogPrefix    string `yaml:"log_prefix"` // of the workers' own subscriptions on the log; the worker's name follows
+	Metrics      string `yaml:"metrics_topic"`
+	Forward      string `yaml:"metrics_subscription"`
 }
 
 // IngestConfig is what the ingest takes in.
@@ -120,6 +124,7 @@ func Default() Config {
 		Queue: QueueConfig{
 			Topic: "tailweir-payloads", Subscription: "tailweir-payloads-worker", DeadLetters: "tailweir-deadletters",
 			Facts: "tailweir-facts", Sequencer: "tailweir-facts-sequencer", Log: "tailweir-log", LogPrefix: "tailweir-log-",
+			Metrics: "tailweir-metrics", Forward: "tailweir-metrics-worker",
 		},
 		Ingest: IngestConfig{
 			Listen: []string{":4318"}, MaxBody: 20_000_000, MaxInflated: 64 << 20,
@@ -134,6 +139,7 @@ func Default() Config {
 		},
 		Hold:     HoldConfig{MaxBytes: 512 << 20, HandBack: 30 * time.Second, Lease: 10 * time.Second},
 		Logs:     LogsConfig{Keep: "all", AlwaysAbove: "WARN", Wait: true, Orphans: "keep"},
+		Metrics:  MetricsConfig{MaxBytes: 64 << 20},
 		Console:  ConsoleConfig{Listen: "localhost:8080", MaxBytes: 64 << 20},
 		Shutdown: 8 * time.Second,
 		Fleet:    FleetPubSub,
@@ -169,6 +175,8 @@ func Load(getenv func(string) string) (Config, error) {
 	set("TAILWEIR_FACTS_SUBSCRIPTION", &cfg.Queue.Sequencer)
 	set("TAILWEIR_LOG_TOPIC", &cfg.Queue.Log)
 	set("TAILWEIR_LOG_PREFIX", &cfg.Queue.LogPrefix)
+	set("TAILWEIR_METRICS_TOPIC", &cfg.Queue.Metrics)
+	set("TAILWEIR_METRICS_SUBSCRIPTION", &cfg.Queue.Forward)
 	set("TAILWEIR_CONSOLE", &cfg.Console.Listen)
 	set("TAILWEIR_ADMIN", &cfg.Ingest.Admin)
 	set("TAILWEIR_ADMIN", &cfg.Worker.Admin)
@@ -183,6 +191,13 @@ func Load(getenv func(string) string) (Config, error) {
 	set("TAILWEIR_REDACT_KEY", &cfg.RedactKey)
 	if port := getenv("PORT"); port != "" {
 		cfg.Ingest.Listen = []string{":" + port}
+	}
+	if v := getenv("TAILWEIR_METRICS_FORWARD"); v != "" {
+		on, err := strconv.ParseBool(v)
+		if err != nil {
+			return cfg, fmt.Errorf("TAILWEIR_METRICS_FORWARD is %q, want true or false", v)
+		}
+		cfg.Metrics.Forward = on
 	}
 	if cfg.Project == "" {
 		return cfg, fmt.Errorf("project is not set: set GOOGLE_CLOUD_PROJECT, or project in the file that TAILWEIR_CONFIG names")
@@ -249,6 +264,7 @@ func (c *Config) check(d *strictyaml.Decoder) {
 	}
 	c.Timing.check(d, c.Hold.Lease)
 	c.Logs.check(d)
+	within(d, "metrics.max_bytes", c.Metrics.MaxBytes, 1<<20, 1<<40)
 	within(d, "shutdown", c.Shutdown, 0, time.Hour)
 	within(d, "ingest.max_body", c.Ingest.MaxBody, 1, 1<<30)
 	within(d, "ingest.max_inflated", c.Ingest.MaxInflated, c.Ingest.MaxBody, 1<<30)

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -80,7 +81,7 @@ func TestLoadPrefersTheEnvironment(t *testing.T) {
 	env := map[string]string{
 		"TAILWEIR_CONFIG": file, "TAILWEIR_TOPIC": "t2", "PORT": "9000", "PUBSUB_EMULATOR_HOST": "localhost:1",
 		"TAILWEIR_FACTS_TOPIC": "f2", "TAILWEIR_FACTS_SUBSCRIPTION": "fs2", "TAILWEIR_LOG_TOPIC": "l2", "TAILWEIR_LOG_PREFIX": "l2-",
-		"TAILWEIR_ADMIN": ":9001",
+		"TAILWEIR_ADMIN": ":9001", "TAILWEIR_METRICS_FORWARD": "true", "TAILWEIR_METRICS_TOPIC": "m2", "TAILWEIR_METRICS_SUBSCRIPTION": "ms2",
 	}
 	cfg, err := Load(func(k string) string { return env[k] })
 	if err != nil {
@@ -88,9 +89,15 @@ func TestLoadPrefersTheEnvironment(t *testing.T) {
 	}
 	got := []string{cfg.Project, cfg.Queue.Topic, cfg.Queue.Subscription, cfg.Ingest.Listen[0], cfg.Emulator, string(cfg.Exporters[0].Type)}
 	got = append(got, cfg.Queue.Facts, cfg.Queue.Sequencer, cfg.Queue.Log, cfg.Queue.LogPrefix, cfg.Ingest.Admin, cfg.Worker.Admin)
-	if want := []string{"from-file", "t2", "s1", ":9000", "localhost:1", "file", "f2", "fs2", "l2", "l2-", ":9001", ":9001"}; !slices.Equal(got, want) {
+	got = append(got, cfg.Queue.Metrics, cfg.Queue.Forward, strconv.FormatBool(cfg.Metrics.Forward))
+	if want := []string{"from-file", "t2", "s1", ":9000", "localhost:1", "file", "f2", "fs2", "l2", "l2-", ":9001", ":9001", "m2", "ms2", "true"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	env["TAILWEIR_METRICS_FORWARD"] = "maybe"
+	if _, err := Load(func(k string) string { return env[k] }); err == nil || !strings.Contains(err.Error(), `TAILWEIR_METRICS_FORWARD is "maybe", want true or false`) {
+		t.Errorf("error %v, want one that names TAILWEIR_METRICS_FORWARD", err)
+	}
+	delete(env, "TAILWEIR_METRICS_FORWARD")
 	delete(env, "TAILWEIR_CONFIG")
 	if _, err := Load(func(k string) string { return env[k] }); err == nil || !strings.Contains(err.Error(), "GOOGLE_CLOUD_PROJECT") {
 		t.Errorf("without a project: error %v, want one that names GOOGLE_CLOUD_PROJECT", err)
@@ -154,6 +161,7 @@ func TestExporterSignals(t *testing.T) {
 		{"cloudtrace", nil, []Signal{"traces"}},
 		{"cloudlogging", nil, []Signal{"logs"}},
 		{"otlp", []Signal{"logs", "traces"}, []Signal{"logs", "traces"}},
+		{"telemetry", []Signal{"traces", "metrics"}, []Signal{"traces", "metrics"}},
 	} {
 		if got := (ExporterConfig{Type: tt.of, Signals: tt.set}).signals(); !slices.Equal(got, tt.want) {
 			t.Errorf("%s with %v takes %v, want %v", tt.of, tt.set, got, tt.want)

@@ -28,6 +28,7 @@ type ExporterConfig struct {
 	Endpoint       string            `yaml:"endpoint"`
 	TracesEndpoint string            `yaml:"traces_endpoint"`
 	LogsEndpoint   string            `yaml:"logs_endpoint"`
+	MetricsURL     string            `yaml:"metrics_endpoint"`
 	Headers        map[string]string `yaml:"headers"`
 	Compression    Compression       `yaml:"compression"`
 	Timeout        time.Duration     `yaml:"timeout"`
@@ -46,7 +47,7 @@ type ExporterConfig struct {
 
 // settingsOf is which settings each type has beside type, signals, required and max_pending.
 var settingsOf = map[ExporterType][]string{
-	"otlp":         {"endpoint", "traces_endpoint", "logs_endpoint", "headers", "compression", "timeout", "connections", "tls"},
+	"otlp":         {"endpoint", "traces_endpoint", "logs_endpoint", "metrics_endpoint", "headers", "compression", "timeout", "connections", "tls"},
 	"file":         {"dir", "sync"},
 	"telemetry":    append(google, "compression"),
 	"cloudtrace":   google,
@@ -55,11 +56,11 @@ var settingsOf = map[ExporterType][]string{
 
 var google = []string{"project", "routes", "quota_project", "endpoint", "insecure", "timeout", "connections"}
 
-// takes is the signals of each type; the first ones are the default.
+// takes is the signals of each type; the first ones are the default. Metrics are nobody's by default, since few backends take all three.
 var takes = map[ExporterType]struct{ usual, possible []Signal }{
-	"otlp":         {[]Signal{"traces", "logs"}, []Signal{"traces", "logs"}},
+	"otlp":         {[]Signal{"traces", "logs"}, []Signal{"traces", "logs", "metrics"}},
 	"file":         {[]Signal{"traces", "logs"}, []Signal{"traces", "logs"}},
-	"telemetry":    {[]Signal{"traces"}, []Signal{"traces", "logs"}}, // logs are cloudlogging's
+	"telemetry":    {[]Signal{"traces"}, []Signal{"traces", "logs", "metrics"}}, // logs are cloudlogging's
 	"cloudtrace":   {[]Signal{"traces"}, []Signal{"traces"}},
 	"cloudlogging": {[]Signal{"logs"}, []Signal{"logs"}},
 }
@@ -91,11 +92,14 @@ func (ExporterType) Values() []string {
 type Signal string
 
 // Values returns the legal settings.
-func (Signal) Values() []string { return []string{"traces", "logs"} }
+func (Signal) Values() []string { return []string{"traces", "logs", "metrics"} }
 
 func (s Signal) otlp() otlp.Signal {
-	if s == "logs" {
+	switch s {
+	case "logs":
 		return otlp.Logs
+	case "metrics":
+		return otlp.Metrics
 	}
 	return otlp.Traces
 }
@@ -106,9 +110,14 @@ type Compression string
 // Values returns the legal settings.
 func (Compression) Values() []string { return []string{"gzip", "zstd", "none"} }
 
-// cloudExporters is where a worker sends what is kept when its file names no exporter: all of it to Google Cloud.
-func cloudExporters() []ExporterConfig {
-	return []ExporterConfig{{Type: "telemetry"}, {Type: "cloudlogging"}}
+// cloudExporters is where a worker sends what is kept, and metrics that it forwards, when its file names no exporter: all of it to Google
+// Cloud.
+func cloudExporters(metrics bool) []ExporterConfig {
+	telemetry := ExporterConfig{Type: "telemetry"}
+	if metrics {
+		telemetry.Signals = []Signal{"traces", "metrics"}
+	}
+	return []ExporterConfig{telemetry, {Type: "cloudlogging"}}
 }
 
 func (c ExporterConfig) required() bool { return c.Required == nil || *c.Required }
@@ -126,7 +135,7 @@ func (c ExporterConfig) String() string {
 		return c.Dir
 	}
 	where := []string{string(c.Type)}
-	for _, e := range []string{c.Endpoint, c.TracesEndpoint, c.LogsEndpoint} {
+	for _, e := range []string{c.Endpoint, c.TracesEndpoint, c.LogsEndpoint, c.MetricsURL} {
 		if u, err := url.Parse(e); err == nil && u.Host != "" {
 			u.User, u.RawQuery, u.Fragment = nil, "", ""
 			e = u.String()
@@ -174,7 +183,7 @@ func (c ExporterConfig) open(project string, log *slog.Logger) (exporter.Exporte
 
 func (c ExporterConfig) otlp(log *slog.Logger) exporter.OTLPConfig {
 	return exporter.OTLPConfig{
-		Endpoint: c.Endpoint, TracesEndpoint: c.TracesEndpoint, LogsEndpoint: c.LogsEndpoint, Headers: c.Headers,
+		Endpoint: c.Endpoint, TracesEndpoint: c.TracesEndpoint, LogsEndpoint: c.LogsEndpoint, MetricsEndpoint: c.MetricsURL, Headers: c.Headers,
 		TLS:         exporter.TLSConfig{CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, Insecure: c.TLS.Insecure},
 		Compression: string(c.Compression), Timeout: c.Timeout, Connections: c.Connections, Logger: log,
 	}
@@ -220,7 +229,7 @@ func (c ExporterConfig) check(d *strictyaml.Decoder, path, project string) {
 	}
 	for i, s := range c.Signals {
 		if s != "" && !slices.Contains(takes[c.Type].possible, s) { // "": the decoder has said so
-			d.Faultf(fmt.Sprintf("%s.signals[%d]", path, i), "%s: a %s exporter takes %s only", s, c.Type, takes[c.Type].possible[0])
+			d.Faultf(fmt.Sprintf("%s.signals[%d]", path, i), "%s: a %s exporter takes %s only", s, c.Type, join(takes[c.Type].possible))
 		}
 	}
 	if c.MaxPending != 0 {
@@ -230,7 +239,7 @@ func (c ExporterConfig) check(d *strictyaml.Decoder, path, project string) {
 		}
 	}
 	switch {
-	case c.Type == "otlp" && c.Endpoint == "" && (c.TracesEndpoint == "" || c.LogsEndpoint == ""):
+	case c.Type == "otlp" && c.nowhere():
 		d.Faultf(path, "an otlp exporter needs endpoint, such as https://collector:4318 or grpcs://collector:4317")
 	case c.Type == "file" && c.Dir == "":
 		d.Faultf(path, "a file exporter needs dir, the directory to write traces.jsonl and logs.jsonl to")
@@ -240,6 +249,20 @@ func (c ExporterConfig) check(d *strictyaml.Decoder, path, project string) {
 			d.Faultf(path, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 	}
+}
+
+// nowhere reports that nothing says where a signal of an otlp exporter goes.
+func (c ExporterConfig) nowhere() bool {
+	of := map[Signal]string{"traces": c.TracesEndpoint, "logs": c.LogsEndpoint, "metrics": c.MetricsURL}
+	return c.Endpoint == "" && slices.ContainsFunc(c.signals(), func(s Signal) bool { return of[s] == "" })
+}
+
+func join(signals []Signal) string {
+	all := make([]string, len(signals))
+	for i, s := range signals {
+		all[i] = string(s)
+	}
+	return strings.Join(all, " and ")
 }
 
 // exporterKeys are the settings that only some types have.
@@ -261,9 +284,12 @@ func (c *Config) checkExporters(d *strictyaml.Decoder) {
 			optional[s] = !e.required() && (only || !found)
 		}
 	}
-	for _, s := range []Signal{"traces", "logs"} {
+	for _, s := range []Signal{"traces", "logs", "metrics"} {
 		if optional[s] {
 			d.Faultf("exporters", "none that takes %s is required: what is kept of them would be confirmed although no backend has it", s)
 		}
+	}
+	if _, found := optional["metrics"]; c.Metrics.Forward && len(c.Exporters) > 0 && !found {
+		d.Faultf("metrics.forward", "%v", errNoMetrics)
 	}
 }

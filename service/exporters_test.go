@@ -27,6 +27,9 @@ func TestExporterFaults(t *testing.T) {
 		"little pending":      {"[{type: telemetry}, {type: otlp, endpoint: 'http://h', required: false, signals: [traces], max_pending: 1KiB}]", "exporters[1].max_pending: 1KiB is out of bounds"},
 		"no time":             {"[{type: cloudtrace, timeout: -5s}]", "timeout -5s"},
 		"compression":         {"[{type: telemetry, compression: zstd}]", "compression \"zstd\""},
+		"metrics to a file":   {"[{type: file, dir: d, signals: [metrics]}]", "exporters[0].signals[0]: metrics: a file exporter takes traces and logs only"},
+		"metrics nowhere":     {"[{type: otlp, traces_endpoint: 'http://h/t', logs_endpoint: 'http://h/l', signals: [traces, metrics]}]", "exporters[0]: an otlp exporter needs endpoint"},
+		"nobody for metrics":  {"[{type: telemetry}, {type: otlp, endpoint: 'http://h', required: false, signals: [metrics]}]", "exporters: none that takes metrics is required"},
 		"unknown compression": {"[{type: otlp, endpoint: 'http://h', compression: br}]", "exporters[0].compression: "},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -18,8 +18,9 @@ import (
 type Ingest struct {
 	receiver  *receiver.Receiver
 	publisher *queue.Publisher
-	gate      *auth.Gate    // nil: nobody is asked
-	redact    *redact.Rules // or nil
+	gate      *auth.Gate       // nil: nobody is asked
+	redact    *redact.Rules    // or nil
+	metrics   *queue.Publisher // nil unless metrics are forwarded
 	admin     http.Handler
 }
 
@@ -48,6 +49,10 @@ func NewIngest(cfg Config, client *queue.Client, log *slog.Logger) (*Ingest, err
 		rc.Rewriter = rules
 	}
 	in := &Ingest{gate: gate, redact: rules, publisher: client.Publisher(cfg.Queue.Topic, queue.PublisherConfig{Timeout: cfg.Ingest.PublishTimeout})}
+	if cfg.Metrics.Forward {
+		in.metrics = client.Publisher(cfg.Queue.Metrics, queue.PublisherConfig{Timeout: cfg.Ingest.PublishTimeout})
+		rc.Metrics = in.metrics
+	}
 	in.receiver = receiver.New(in.publisher, rc)
 	metrics, err := ingestMetrics(in.receiver, gate, rules)
 	if err != nil {
@@ -72,6 +77,9 @@ func (in *Ingest) Run(ctx context.Context, admin net.Listener, listeners ...net.
 	}
 	err := g.Wait()
 	in.publisher.Close()
+	if in.metrics != nil {
+		in.metrics.Close()
+	}
 	return err
 }
 

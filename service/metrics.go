@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -67,7 +68,7 @@ func (w *Worker) metrics() (http.Handler, error) {
 	hold := func(read func(pipeline.State) int64) func(func(int64, ...attribute.KeyValue)) {
 		return func(see func(int64, ...attribute.KeyValue)) { see(read(w.pipeline.State())) }
 	}
-	return handler, register(m, append(append(w.fleetInstruments(), w.exporterInstruments()...), []instrument{
+	return handler, register(m, slices.Concat(w.fleetInstruments(), w.exporterInstruments(), w.forward.instruments(), []instrument{
 		{"tailweir.items", "{item}", "Spans, log records and traces by outcome; received is the sum of the others.", false, w.seeItems},
 		{"tailweir.policy.items", "{item}", "Spans, log records and traces by the policy that decided.", false, w.seePolicies},
 		{"tailweir.policy.errors", "{evaluation}", "Evaluations of a policy's conditions that failed on a span.", false, w.seeFailing},
@@ -83,7 +84,7 @@ func (w *Worker) metrics() (http.Handler, error) {
 		{"tailweir.window.lag", "ms", "How far the watermark is behind the newest publish time; negative: not known yet.", true, w.lead(func(l *member.Lead) int64 { return l.Lag.Milliseconds() })},
 		{"tailweir.window.pressed", "{trace}", "Traces decided early: the window was full, or they waited for too long.", false, w.lead(func(l *member.Lead) int64 { return l.Pressed })},
 		{"tailweir.queue.messages", "{message}", "Messages by what became of them at the subscription.", false, w.seeQueue},
-	}...))
+	}))
 }
 
 func (w *Worker) seeItems(see func(int64, ...attribute.KeyValue)) {

@@ -83,6 +83,14 @@ func Create(ctx context.Context, cfg Config, client *queue.Client) error {
 			return err
 		}
 	}
+	if cfg.Metrics.Forward {
+		if err := client.CreateTopic(ctx, cfg.Queue.Metrics); err != nil {
+			return err
+		}
+		if err := client.CreateSubscription(ctx, queue.SubscriptionConfig{Subscription: cfg.Queue.Forward, Topic: cfg.Queue.Metrics}); err != nil {
+			return err
+		}
+	}
 	if cfg.Fleet == FleetOff {
 		return nil
 	}

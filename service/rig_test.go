@@ -38,7 +38,15 @@ type process struct {
 
 func newProcess(t *testing.T) *process {
 	t.Helper()
+	return newProcessWith(t, nil)
+}
+
+func newProcessWith(t *testing.T, change func(*Config)) *process {
+	t.Helper()
 	p := &process{t: t, broker: broker.New(broker.Config{}), cfg: testConfig(t)}
+	if change != nil {
+		change(&p.cfg)
+	}
 	l := listen(t)
 	p.cfg.Emulator = l.Addr().String()
 	background(t, func(ctx context.Context) error { return p.broker.Serve(ctx, l) })

@@ -32,7 +32,7 @@ func RunIngest(ctx context.Context, args []string, getenv func(string) string) e
 	p.Log.Info("ingest is up", "version", version.String(), "listen", Addresses(listeners), "project", cfg.Project, "topic", cfg.Queue.Topic, "auth", cfg.Ingest.Auth.String())
 	err = in.Run(ctx, admin, listeners...)
 	s := in.Stats()
-	p.Log.Info("ingest is done", "spans", s.Spans.Accepted, "logs", s.Records.Accepted, "messages", s.Messages)
+	p.Log.Info("ingest is done", "spans", s.Spans.Accepted, "logs", s.Records.Accepted, "points", s.Points.Accepted, "messages", s.Messages)
 	return err
 }
 
@@ -72,6 +72,6 @@ func RunWorker(ctx context.Context, args []string, getenv func(string) string) e
 		"console", Addresses(listeners), "policies", cfg.Compiled.Names())
 	s, err := w.Run(ctx)
 	p.Log.Info("worker is done", "received_spans", s.Received.Spans, "kept_traces", s.Kept.Traces, "dropped_traces", s.Dropped.Traces,
-		"handed_back_messages", s.Messages, "grace_was_enough", !s.Undone)
+		"forwarded_points", s.Metrics.Forwarded.Points, "handed_back_messages", s.Messages, "grace_was_enough", !s.Undone)
 	return err
 }

@@ -6,6 +6,7 @@ import (
 
 	"tailweir/exporter"
 	"tailweir/fleet/order"
+	"tailweir/forward"
 	"tailweir/pipeline"
 )
 
@@ -21,6 +22,7 @@ type statusCounts struct {
 	anomalies, fences, publishFailed     int64
 	failures, lost, refused              int64
 	redelivered, handedBack, ackFailures int64
+	metrics                              forward.Stats
 }
 
 // sayStatus logs a line each time that tick comes, and a last one when ctx is done, so that no count is missing.
@@ -78,6 +80,13 @@ func (w *Worker) logStatus(last *statusCounts) {
 	kept, dropped := now.Kept.Traces-last.Kept.Traces, now.Dropped.Traces-last.Dropped.Traces
 	if kept+dropped > 0 { // a share of nothing would be a zero that alerts
 		fields = append(fields, "traces_decided", kept+dropped, "kept_share", float64(kept)/float64(kept+dropped))
+	}
+	if w.forward != nil {
+		now.metrics = w.forward.Stats()
+		fields = append(fields, "points_received", now.metrics.Received.Points-last.metrics.Received.Points,
+			"points_forwarded", now.metrics.Forwarded.Points-last.metrics.Forwarded.Points,
+			"points_dead_lettered", now.metrics.DeadLettered.Points-last.metrics.DeadLettered.Points,
+			"points_rejected", now.metrics.Rejected-last.metrics.Rejected, "metrics_messages", now.metrics.InFlight.Messages)
 	}
 	if s.Lead != nil {
 		now.pressed = s.Lead.Pressed

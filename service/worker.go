@@ -14,6 +14,7 @@ import (
 
 	"tailweir/console"
 	"tailweir/exporter"
+	"tailweir/forward"
 	"tailweir/otlp"
 	"tailweir/pipeline"
 	"tailweir/queue"
@@ -42,6 +43,7 @@ type Worker struct {
 	holder    *holder
 	sequencer sequencer
 	pipeline  *pipeline.Pipeline
+	forward   *forwarding // nil unless metrics are forwarded
 	exporters []exporter.Exporter
 	lagging   []*exporter.Optional // those of exporters that are not required
 	kept      *exporter.Memory
@@ -61,7 +63,7 @@ func NewWorker(cfg Config, opts WorkerOptions) (*Worker, error) {
 		if cfg.Emulator != "" {
 			return nil, errors.New("exporters: none is configured, and what is kept would be lost: name one in the file that TAILWEIR_CONFIG names")
 		}
-		cfg.Exporters = cloudExporters()
+		cfg.Exporters = cloudExporters(cfg.Metrics.Forward)
 	}
 	kept, err := exporter.NewMemory(exporter.MemoryConfig{MaxBytes: int(cfg.Console.MaxBytes)})
 	if err != nil {
@@ -69,6 +71,10 @@ func NewWorker(cfg Config, opts WorkerOptions) (*Worker, error) {
 	}
 	w := &Worker{cfg: cfg, opts: opts, started: time.Now(), kept: kept, failed: make(chan error, 1)}
 	if err := w.openExporters(); err != nil {
+		return nil, errors.Join(err, w.closeExporters())
+	}
+	w.dead = opts.Client.Publisher(cfg.Queue.DeadLetters, queue.PublisherConfig{})
+	if err := w.openForwarding(); err != nil {
 		return nil, errors.Join(err, w.closeExporters())
 	}
 	if len(opts.Console) > 0 {
@@ -79,7 +85,6 @@ func NewWorker(cfg Config, opts WorkerOptions) (*Worker, error) {
 		return nil, errors.Join(err, w.closeExporters())
 	}
 	w.payloads = opts.Client.Publisher(cfg.Queue.Topic, queue.PublisherConfig{})
-	w.dead = opts.Client.Publisher(cfg.Queue.DeadLetters, queue.PublisherConfig{})
 	w.sequencer = w.newSequencer()
 	rules, keep := cfg.Logs.rules()
 	w.pipeline = pipeline.New(pipeline.Config{
@@ -134,6 +139,7 @@ func (w *Worker) tick(ctx context.Context) error {
 // Summary is what a worker did, for its last line.
 type Summary struct {
 	pipeline.Totals
+	Metrics  forward.Stats
 	Messages int  // given back undecided
 	Undone   bool // the grace ended before everything decided was exported
 }
@@ -174,6 +180,9 @@ func (w *Worker) Run(ctx context.Context) (Summary, error) {
 			return nil
 		}
 	})
+	if w.forward != nil {
+		parts.Go(func() error { return w.forward.run(partsCtx) })
+	}
 	w.holder.leases = leases
 	w.holder.handle = func(m *queue.Message) { w.pipeline.Handle(partsCtx, delivery(m)) }
 	sequenced := make(chan struct{}) // closed when the sequencer has ended
@@ -189,6 +198,7 @@ func (w *Worker) Run(ctx context.Context) (Summary, error) {
 	case <-partsCtx.Done():
 	}
 	w.holder.stop()
+	w.forward.stop()
 	s := Summary{Undone: !w.finish(partsCtx)}
 	endWork()
 	err := parts.Wait()
@@ -196,7 +206,7 @@ func (w *Worker) Run(ctx context.Context) (Summary, error) {
 	endLeases()
 	err = errors.Join(err, w.holder.close(), w.closeExporters())
 	<-sequenced // it may be ending its subscription on the log, for which nobody's payloads wait
-	s.Totals = w.pipeline.State().Totals
+	s.Totals, s.Metrics = w.pipeline.State().Totals, w.forward.stats()
 	return s, err
 }
 
@@ -216,6 +226,7 @@ func (w *Worker) finish(ctx context.Context) bool {
 	defer cancel()
 	w.sequencer.Leave(goodbye)
 	done = done && w.pipeline.Quiesce(ctx)
+	done = w.forward.quiesce(ctx) && done
 	for _, o := range w.lagging {
 		o.Flush(ctx)
 	}
@@ -284,5 +295,7 @@ func (w *Worker) closeExporters() error {
 // Name returns the worker's name in its fleet, new for each start: what the log and the other workers call it.
 func (w *Worker) Name() string { return w.sequencer.State().Name }
 
-// Held returns how many messages the worker holds un-acked.
-func (w *Worker) Held() int { return w.pipeline.State().Messages }
+// Held returns how many messages the worker holds un-acked, those of metrics too.
+func (w *Worker) Held() int {
+	return w.pipeline.State().Messages + int(w.forward.stats().InFlight.Messages)
+}

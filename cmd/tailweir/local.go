@@ -26,7 +26,7 @@ type localOptions struct {
 	otlp, otlpGRPC, console string
 	policies                string
 	endpoint, out, keys     string
-	tracesOnly              bool
+	tracesOnly, metrics     bool
 	origins                 string
 	settle, idle, maxAge    time.Duration
 	compat                  sampler.Compat
@@ -44,6 +44,7 @@ func localFlags(args []string) (localOptions, error) {
 	flags.StringVar(&o.endpoint, "otlp-endpoint", "", "`URL` to send kept data to as well: http(s)://host:4318 or grpc(s)://host:4317")
 	flags.BoolVar(&o.tracesOnly, "otlp-traces-only", false, "send no log records to --otlp-endpoint, for a backend that takes none")
 	flags.StringVar(&o.origins, "cors-origins", "", "`ORIGINS` of web pages that may send from a browser, with commas: https://shop.example.com, http://localhost:*, or * for all")
+	flags.BoolVar(&o.metrics, "metrics", false, "take metrics too, and forward all of them to --otlp-endpoint; without it they are refused")
 	flags.StringVar(&o.out, "out", "", "`DIR` to write kept data to as OTLP JSON lines, traces.jsonl and logs.jsonl")
 	flags.StringVar(&o.keys, "keys", "", "`FILE` of keys, one of which apps have to show (default: nobody is asked)")
 	flags.DurationVar(&o.settle, "settle", 6*time.Second, "`quiet` time after which a trace with its root is decided")
@@ -78,10 +79,16 @@ func (o localOptions) config() (service.Config, error) {
 	cfg.Ingest.Auth.Keys, cfg.Ingest.Auth.None = o.keys, o.keys == ""
 	if o.endpoint != "" {
 		e := service.ExporterConfig{Type: "otlp", Endpoint: o.endpoint}
-		if o.tracesOnly {
-			e.Signals = []service.Signal{"traces"}
+		if e.Signals = []service.Signal{"traces", "logs"}; o.tracesOnly {
+			e.Signals = e.Signals[:1]
+		}
+		if o.metrics {
+			e.Signals = append(e.Signals, "metrics")
 		}
 		cfg.Exporters = append(cfg.Exporters, e)
+	}
+	if cfg.Metrics.Forward = o.metrics; o.metrics && o.endpoint == "" {
+		return cfg, errors.New("--metrics says that metrics are forwarded, and not where to: want --otlp-endpoint")
 	}
 	if o.out != "" {
 		cfg.Exporters = append(cfg.Exporters, service.ExporterConfig{Type: "file", Dir: o.out})
@@ -214,11 +221,12 @@ func awaitDelivery(ctx context.Context, pubsub *broker.Server, w *service.Worker
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
+	names := service.Default().Queue
 	for {
 		unacked := 0
 		for _, s := range pubsub.Stats().Subscriptions {
-			if strings.HasSuffix(s.Name, "/"+service.Default().Queue.Subscription) {
-				unacked = s.Unacked
+			if strings.HasSuffix(s.Name, "/"+names.Subscription) || strings.HasSuffix(s.Name, "/"+names.Forward) {
+				unacked += s.Unacked
 			}
 		}
 		if unacked <= w.Held() {
@@ -278,6 +286,9 @@ they get here; the short delay is for local play. Ctrl-C decides what is waiting
 func report(w io.Writer, s service.Summary) {
 	fmt.Fprintf(w, "\nDone. Received %d spans of %d traces and %d log records; kept %d traces (%d spans, %d log records), dropped %d traces (%d spans).\n",
 		s.Received.Spans, s.Received.Traces, s.Received.Logs, s.Kept.Traces, s.Kept.Spans, s.Kept.Logs, s.Dropped.Traces, s.Dropped.Spans)
+	if n := s.Metrics.Received.Points; n > 0 {
+		fmt.Fprintf(w, "Forwarded %d of %d data points of metrics.\n", s.Metrics.Forwarded.Points, n)
+	}
 	if s.Returned.Spans+s.Returned.Logs > 0 {
 		fmt.Fprintf(w, "Given back to the queue, for want of memory or of time to export: %d spans and %d log records; what had not come again by now ended with the queue.\n",
 			s.Returned.Spans, s.Returned.Logs)

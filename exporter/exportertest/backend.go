@@ -18,6 +18,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
+	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -107,6 +108,7 @@ func NewGRPC(t testing.TB, keys *TLS) *Backend {
 	srv := grpc.NewServer(options...)
 	ptraceotlp.RegisterGRPCServer(srv, &traceServer{backend: b})
 	plogotlp.RegisterGRPCServer(srv, &logServer{backend: b})
+	pmetricotlp.RegisterGRPCServer(srv, &metricServer{backend: b})
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -168,13 +170,16 @@ func (b *Backend) hang(ctx context.Context) {
 	}
 }
 
-// ServeHTTP is the OTLP/HTTP side, on any path; one that ends in "logs" takes logs.
+// ServeHTTP is the OTLP/HTTP side, on any path; one that ends in "logs" takes logs, one in "metrics" metrics.
 func (b *Backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	req := Request{Method: r.Method, Path: r.URL.Path, Headers: lower(r.Header), Encoding: r.Header.Get("Content-Encoding"), From: r.RemoteAddr}
 	req.Headers["host"] = []string{r.Host}
 	req.Signal = otlp.Traces
 	if strings.HasSuffix(r.URL.Path, "logs") {
 		req.Signal = otlp.Logs
+	}
+	if strings.HasSuffix(r.URL.Path, "metrics") {
+		req.Signal = otlp.Metrics
 	}
 	payload, err := body(r)
 	if err != nil {
@@ -233,8 +238,11 @@ func body(r *http.Request) ([]byte, error) {
 }
 
 func decodes(signal otlp.Signal, payload []byte) error {
-	if signal == otlp.Logs {
+	switch signal {
+	case otlp.Logs:
 		return plogotlp.NewExportRequest().UnmarshalProto(payload)
+	case otlp.Metrics:
+		return pmetricotlp.NewExportRequest().UnmarshalProto(payload)
 	}
 	return ptraceotlp.NewExportRequest().UnmarshalProto(payload)
 }
@@ -242,9 +250,12 @@ func decodes(signal otlp.Signal, payload []byte) error {
 func response(signal otlp.Signal, a Answer) []byte {
 	var out []byte
 	var err error
-	if signal == otlp.Logs {
+	switch signal {
+	case otlp.Logs:
 		out, err = logResponse(a).MarshalProto()
-	} else {
+	case otlp.Metrics:
+		out, err = metricResponse(a).MarshalProto()
+	default:
 		out, err = traceResponse(a).MarshalProto()
 	}
 	if err != nil {

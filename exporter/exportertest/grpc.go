@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
+	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -52,6 +53,20 @@ func (s *logServer) Export(ctx context.Context, r plogotlp.ExportRequest) (plogo
 	return logResponse(a), err
 }
 
+type metricServer struct {
+	pmetricotlp.UnimplementedGRPCServer
+	backend *Backend
+}
+
+func (s *metricServer) Export(ctx context.Context, r pmetricotlp.ExportRequest) (pmetricotlp.ExportResponse, error) {
+	payload, err := r.MarshalProto()
+	if err != nil {
+		return pmetricotlp.NewExportResponse(), status.Error(codes.Internal, err.Error())
+	}
+	a, err := s.backend.rpc(ctx, otlp.Metrics, payload)
+	return metricResponse(a), err
+}
+
 func (b *Backend) rpc(ctx context.Context, signal otlp.Signal, payload []byte) (Answer, error) {
 	method, _ := grpc.Method(ctx)
 	md, _ := metadata.FromIncomingContext(ctx)
@@ -89,6 +104,13 @@ func traceResponse(a Answer) ptraceotlp.ExportResponse {
 func logResponse(a Answer) plogotlp.ExportResponse {
 	res := plogotlp.NewExportResponse()
 	res.PartialSuccess().SetRejectedLogRecords(a.Rejected)
+	res.PartialSuccess().SetErrorMessage(a.PartialMessage)
+	return res
+}
+
+func metricResponse(a Answer) pmetricotlp.ExportResponse {
+	res := pmetricotlp.NewExportResponse()
+	res.PartialSuccess().SetRejectedDataPoints(a.Rejected)
 	res.PartialSuccess().SetErrorMessage(a.PartialMessage)
 	return res
 }

@@ -116,11 +116,11 @@ func (r *Routes) For(p *otlp.Payload) *Chooser {
 	return &Chooser{routes: r, payload: p, choices: make([]choice, p.Resources())}
 }
 
-// Project returns the project of item i, a span or a log record, 0 <= i < Payload.Len.
+// Project returns the project of item i, a span, a log record or a metric, 0 <= i < Payload.Len.
 func (c *Chooser) Project(i int32) string {
 	s := c.payload.Span(i) // where a record lies is said alike
 	switch at := c.choice(s.ResourceIndex()); {
-	case len(at.open) == 0:
+	case len(at.open) == 0, c.payload.Signal() == otlp.Metrics: // a metric has no attributes, its points have
 		return at.project
 	case c.payload.Signal() == otlp.Logs:
 		return at.of(c.routes, c.payload.Record(i))

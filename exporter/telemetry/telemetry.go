@@ -1,4 +1,4 @@
-// Package telemetry sends spans and log records to Google's Telemetry API (telemetry.googleapis.com) as OTLP over gRPC: the
+// Package telemetry sends spans, log records and metrics to Google's Telemetry API (telemetry.googleapis.com) as OTLP over gRPC: the
 // bytes as they came, but for the project on the resource, which the API demands, and the decision in a record's flags.
 //
 // What the API would refuse is dealt with before it is sent, since it names nothing that it refuses: what is too old, or ahead
@@ -21,6 +21,7 @@ import (
 
 	"tailweir/exporter"
 	"tailweir/exporter/gcp"
+	"tailweir/otlp"
 )
 
 const (
@@ -93,9 +94,12 @@ func (t *Telemetry) Export(ctx context.Context, b *exporter.Batch) error {
 	if b.Items == 0 || len(b.Payload) == 0 {
 		return nil
 	}
+	d := newDelivery(b)
+	if b.Signal == otlp.Metrics {
+		return t.exportMetrics(ctx, b, d)
+	}
 	w := t.works.Get().(*work)
 	defer t.works.Put(w)
-	d := newDelivery(b)
 	if err := w.plan(b, &t.routes, t.now(), d); err != nil {
 		return &exporter.PermanentError{Err: fmt.Errorf("export %s to %s: %w", b.Signal, t.server, err)}
 	}
@@ -189,6 +193,13 @@ func (d *delivery) refuse(item int32, reason string, err error) {
 		return
 	}
 	d.refused = append(d.refused, exporter.Refusal{Part: part, Items: []int{i}, Reason: reason, Err: err})
+}
+
+// reject refuses a part as a whole.
+func (d *delivery) reject(part int, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refused = append(d.refused, exporter.Refusal{Part: part, Reason: exporter.ReasonRejected, Err: err})
 }
 
 // locate returns the part of an item of the payload, and its index there.
