@@ -32,15 +32,16 @@ var allowed = map[string][]string{
 	"exporter/cloudtrace":   {"exporter", "exporter/gcp", "otlp"},
 	"exporter/cloudlogging": {"exporter", "exporter/gcp", "otlp"},
 	"receiver":              {"otlp"},
+	"auth":                  {"otlp", "strictyaml"},
 	"pipeline":              {"buffer", "exporter", "fleet", "otlp", "sampler", "tracestate"},
 	"console":               {"otlp"},
-	"service":               {"buffer", "console", "exporter", "exporter/cloudlogging", "exporter/cloudtrace", "exporter/gcp", "exporter/telemetry", "fleet", "fleet/member", "fleet/order", "otlp", "pipeline", "queue", "receiver", "sampler", "strictyaml", "version"},
+	"service":               {"auth", "buffer", "console", "exporter", "exporter/cloudlogging", "exporter/cloudtrace", "exporter/gcp", "exporter/telemetry", "fleet", "fleet/member", "fleet/order", "otlp", "pipeline", "queue", "receiver", "sampler", "strictyaml", "version"},
 	"probe":                 {"fleet/order", "queue", "queue/queuetest"}, // the suite is what a probe runs
 	"cmd/ingest":            {"service"},
 	"cmd/worker":            {"service"},
 	"offline":               {"otlp", "sampler"},
 	"otelcol":               {"sampler", "service", "strictyaml"},
-	"cmd/tailweir":          {"console", "offline", "otelcol", "probe", "queue", "queue/broker", "sampler", "service", "strictyaml", "version"},
+	"cmd/tailweir":          {"auth", "console", "offline", "otelcol", "probe", "queue", "queue/broker", "sampler", "service", "strictyaml", "version"},
 }
 
 // forTests are imported by tests only (and by probe), and bench only by people: they may use what they like, and nobody else may

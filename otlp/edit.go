@@ -83,13 +83,13 @@ func (e *Edit) span(body []byte) (s spanEdit) {
 // clocks of two machines differ, and it is the parent all the same.
 func (e *Edit) isEntry(l *layout, i, group int32) bool {
 	var it item
-	if it.scanSpan(l.body(i), 0) != nil || it.parent.IsZero() || !it.localRoot() {
+	if it.scanSpan(l.body(i), 0, &nesting{}) != nil || it.parent.IsZero() || !it.localRoot() {
 		return false
 	}
 	if len(e.ids) == 0 { // sorted, since all spans may start at one time
 		for j := group; j >= 0; j = l.chain[j] {
 			var other item
-			_ = other.scanSpan(l.body(j), 0) // which was scanned before without an error
+			_ = other.scanSpan(l.body(j), 0, &nesting{}) // which was scanned before without an error
 			e.ids = append(e.ids, other.span)
 		}
 		slices.SortFunc(e.ids, compareIDs)

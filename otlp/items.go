@@ -4,7 +4,7 @@ import "encoding/binary"
 
 // scanSpan reads and checks the Span from pos to the end of b. Fields it has no case for, and those in an
 // unusual form, are checked by the schema.
-func (it *item) scanSpan(b []byte, pos int) (err *ScanError) {
+func (it *item) scanSpan(b []byte, pos int, d *nesting) (err *ScanError) {
 	for pos < len(b) {
 		at := pos
 		tag, pos2 := uint64(b[at]), at+1
@@ -14,13 +14,13 @@ func (it *item) scanSpan(b []byte, pos int) (err *ScanError) {
 			}
 		}
 		if tag == 9<<3|wireLen {
-			if pos, err = it.attributes(b, at, pos2, tag, span); err != nil {
+			if pos, err = it.attributes(b, at, pos2, tag, span, d); err != nil {
 				return err
 			}
 			continue
 		}
 		if pos = it.spanField(b, pos2, tag); pos < 0 {
-			if pos, err = checkField(b, at, pos2, tag, span, 1); err != nil {
+			if pos, err = d.checkField(b, at, pos2, tag, span); err != nil {
 				return err
 			}
 			if tag == 15<<3|wireLen {
@@ -34,11 +34,11 @@ func (it *item) scanSpan(b []byte, pos int) (err *ScanError) {
 
 // attributes checks the attributes from the one whose tag stands at at, and its length at pos, as far as they
 // come in a row or have an unusual form, and returns where they end.
-func (it *item) attributes(b []byte, at, pos int, tag uint64, m message) (end int, err *ScanError) {
+func (it *item) attributes(b []byte, at, pos int, tag uint64, m message, d *nesting) (end int, err *ScanError) {
 	end = attributeRun(b, at, byte(tag))
 	it.attrsPlain = it.attrs == 0 && end > at
 	if end == at {
-		if end, err = checkField(b, at, pos, tag, m, 1); err != nil {
+		if end, err = d.checkField(b, at, pos, tag, m); err != nil {
 			return 0, err
 		}
 	}
@@ -110,7 +110,7 @@ func (it *item) mergeStatus(body []byte) {
 }
 
 // scanRecord is scanSpan for a LogRecord.
-func (it *item) scanRecord(b []byte, pos int) (err *ScanError) {
+func (it *item) scanRecord(b []byte, pos int, d *nesting) (err *ScanError) {
 	for pos < len(b) {
 		at := pos
 		tag, pos2 := uint64(b[at]), at+1
@@ -120,13 +120,13 @@ func (it *item) scanRecord(b []byte, pos int) (err *ScanError) {
 			}
 		}
 		if tag == 6<<3|wireLen {
-			if pos, err = it.attributes(b, at, pos2, tag, record); err != nil {
+			if pos, err = it.attributes(b, at, pos2, tag, record, d); err != nil {
 				return err
 			}
 			continue
 		}
 		if pos = it.recordField(b, pos2, tag); pos < 0 {
-			if pos, err = checkField(b, at, pos2, tag, record, 1); err != nil {
+			if pos, err = d.checkField(b, at, pos2, tag, record); err != nil {
 				return err
 			}
 		}

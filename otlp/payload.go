@@ -45,6 +45,8 @@ type Payload struct {
 	whole  []Group // as they were before Partition
 	tails  []int32 // last item of each group
 	slots  []int32 // hash table: index into groups + 1, 0 for a free slot
+
+	nesting nesting // how deep the messages of the payload are
 }
 
 // layout is where the items and their headers lie in the payload; an Index is a copy of it.
@@ -129,6 +131,7 @@ func (p *Payload) reset(signal Signal, b []byte) {
 	p.loose, p.entries, p.chain = p.loose[:0], p.entries[:0], p.chain[:0]
 	p.scopes, p.resources = p.scopes[:0], p.resources[:0]
 	p.items, p.groups, p.tails = p.items[:0], p.groups[:0], p.tails[:0]
+	p.nesting = nesting{now: 1} // an item, or a group
 }
 
 // Signal returns what the payload carries.
@@ -169,7 +172,7 @@ func (p *Payload) scan(b []byte) *ScanError {
 // scanResource reads the ResourceSpans or ResourceLogs from start to the end of b. Only one with items is
 // remembered.
 func (p *Payload) scanResource(b []byte, start int) *ScanError {
-	h := headerScan{message: itemsOfResource, pos: start}
+	h := headerScan{message: itemsOfResource, nesting: &p.nesting, pos: start}
 	scopes := len(p.scopes)
 	for h.next(b) {
 		if err := p.scanScope(b[:h.pos], h.body); err != nil {
@@ -183,7 +186,7 @@ func (p *Payload) scanResource(b []byte, start int) *ScanError {
 }
 
 func (p *Payload) scanScope(b []byte, start int) *ScanError {
-	h := headerScan{message: itemsOfScope, pos: start}
+	h := headerScan{message: itemsOfScope, nesting: &p.nesting, pos: start}
 	items, scope := len(p.items), int32(len(p.scopes))
 	for h.next(b) {
 		if len(p.items) == maxItems {
@@ -194,9 +197,9 @@ func (p *Payload) scanScope(b []byte, start int) *ScanError {
 		it := &p.items[len(p.items)-1]
 		var err *ScanError
 		if p.signal == Traces {
-			err = it.scanSpan(b[:h.pos], h.body)
+			err = it.scanSpan(b[:h.pos], h.body, &p.nesting)
 		} else {
-			err = it.scanRecord(b[:h.pos], h.body)
+			err = it.scanRecord(b[:h.pos], h.body, &p.nesting)
 		}
 		if err != nil {
 			return err
@@ -211,6 +214,7 @@ func (p *Payload) scanScope(b []byte, start int) *ScanError {
 // headerScan walks the children of a resource group or a scope group and checks the fields between them.
 type headerScan struct {
 	message
+	*nesting
 	at, body, pos  int // of the child: tag, content, end
 	first, lastEnd int // start of the first child, 0 for none, and end of the last
 	children       int // bytes of all children
@@ -232,7 +236,7 @@ func (h *headerScan) next(b []byte) bool {
 		} else if child {
 			return h.child(b, next)
 		}
-		if h.pos, h.err = checkField(b, h.at, next, tag, h.message, 1); h.err != nil {
+		if h.pos, h.err = h.checkField(b, h.at, next, tag, h.message); h.err != nil {
 			return false
 		}
 	}

@@ -82,10 +82,15 @@ var schemas = [...]struct {
 	itemsOfScope: {"scope group", [17]rule{1: sub("scope", scope), 2: text("items"), 3: text("schema_url")}},
 }
 
+// nesting is how deep a walk is in messages below an item or a group, and how deep it has been.
+type nesting struct{ now, most int }
+
 // validate checks the message m that reaches from pos to the end of b.
-func validate(b []byte, pos int, m message, depth int) *ScanError {
-	if depth > maxDepth {
-		return &ScanError{Offset: pos, What: tooDeep}
+func (d *nesting) validate(b []byte, pos int, m message) *ScanError {
+	if d.now++; d.now > d.most {
+		if d.most = d.now; d.now > maxDepth {
+			return &ScanError{Offset: pos, What: tooDeep}
+		}
 	}
 	for pos < len(b) {
 		at := pos
@@ -99,15 +104,16 @@ func validate(b []byte, pos int, m message, depth int) *ScanError {
 			}
 		}
 		var err *ScanError
-		if pos, err = checkField(b, at, next, tag, m, depth); err != nil {
+		if pos, err = d.checkField(b, at, next, tag, m); err != nil {
 			return err
 		}
 	}
+	d.now--
 	return nil
 }
 
 // checkField checks the value at pos of the field of m whose tag stands at at, and returns where it ends.
-func checkField(b []byte, at, pos int, tag uint64, m message, depth int) (int, *ScanError) {
+func (d *nesting) checkField(b []byte, at, pos int, tag uint64, m message) (int, *ScanError) {
 	var r rule
 	if tag>>3 < 17 {
 		r = schemas[m].rules[tag>>3]
@@ -129,7 +135,7 @@ func checkField(b []byte, at, pos int, tag uint64, m message, depth int) (int, *
 	if r.sub == scalar {
 		return next, nil
 	}
-	return next, validate(b[:next], start, r.sub, depth+1)
+	return next, d.validate(b[:next], start, r.sub)
 }
 
 const tooDeep = "messages nest deeper than 10,000 levels"

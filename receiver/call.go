@@ -15,11 +15,16 @@ type call struct {
 	r        *Receiver
 	signal   otlp.Signal
 	encoding Encoding
-	gzip     bool      // wire is gzip
+	gzip     bool      // wire is gzip; of zstd what is published
+	zstd     bool      // wire is zstd
 	deadline time.Time // the caller's, from grpc-timeout; zero when it gave none
+	caller   Caller
 
 	wire     *buffer // the body as it came
-	plain    *buffer // wire inflated; nil unless gzip
+	plain    *buffer // wire unpacked; nil unless gzip or zstd
+	stamped  *buffer // the payload with the caller's stamp, or nil
+	packed   *buffer // the changed payload compressed again, or nil
+	edited   bool    // the payload is no longer what wire holds
 	reserved int64   // taken of Receiver.bytes
 	lent     bool    // a publisher may still read the buffers
 	head     [5]byte // a gRPC frame header; here because a local one would be allocated anew
@@ -31,6 +36,7 @@ type answer struct {
 	accepted int
 	rejected int
 	text     string
+	retry    time.Duration // when to try again; 0: Config.RetryDelay
 }
 
 // answer carries the call out, counts it and frees what it held. It does not write the response.
@@ -51,7 +57,7 @@ func (c *call) answer(req *http.Request) (a answer) {
 	}()
 	a, err := c.export(req)
 	if f, ok := err.(*fault); ok {
-		return answer{outcome: f.outcome, text: f.text}
+		return answer{outcome: f.outcome, text: f.text, retry: f.retry}
 	}
 	return a
 }
@@ -81,7 +87,7 @@ func (c *call) release() {
 	if c.lent {
 		return
 	}
-	for _, b := range []*buffer{c.wire, c.plain} {
+	for _, b := range [...]*buffer{c.wire, c.plain, c.stamped, c.packed} {
 		if b != nil {
 			b.recycle()
 		}
@@ -120,9 +126,12 @@ func (c *call) discard(b *buffer) {
 	b.recycle()
 }
 
-// export reads, checks and publishes. Its error is always a *fault.
+// export admits, reads, checks and publishes. Its error is always a *fault.
 func (c *call) export(req *http.Request) (answer, error) {
-	var err error
+	err := c.admit(req)
+	if err != nil {
+		return answer{}, err
+	}
 	if c.encoding == GRPC {
 		err = c.readFrame(req.Body)
 	} else {
@@ -131,6 +140,9 @@ func (c *call) export(req *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	if c.caller.Sent != nil {
+		c.caller.Sent(len(c.wire.b))
+	}
 	payload, err := c.payload()
 	if err != nil {
 		return answer{}, err
@@ -138,14 +150,21 @@ func (c *call) export(req *http.Request) (answer, error) {
 	if c.signal == otlp.Metrics {
 		return refuseMetrics(payload, c.encoding)
 	}
+	if payload, err = c.rewrite(payload); err != nil {
+		return answer{}, err
+	}
 	return c.store(req.Context(), payload)
 }
 
 // payload returns the request uncompressed, and as protobuf unless it holds metrics.
 func (c *call) payload() ([]byte, error) {
 	b := c.wire.b
-	if c.gzip {
-		if err := c.inflate(); err != nil {
+	if c.gzip || c.zstd {
+		unpack := c.inflate
+		if c.zstd {
+			unpack = c.unzstd
+		}
+		if err := unpack(); err != nil {
 			return nil, err
 		}
 		b = c.plain.b
@@ -176,7 +195,18 @@ func (c *call) reserveTables(b []byte) error {
 	if err != nil {
 		return faultf(Malformed, "%v", err)
 	}
+	if err := c.checkItems(items); err != nil {
+		return err
+	}
 	return c.reserve(int64(items) * itemCost)
+}
+
+// checkItems refuses more items than a request may have.
+func (c *call) checkItems(n int) error {
+	if limit := c.r.cfg.Limits.Items; n > limit {
+		return faultf(TooLarge, "request has %d %s, the limit is %d (ingest.limits.items); send smaller batches", n, itemName(c.signal), limit)
+	}
+	return nil
 }
 
 // publishContext ends at the publish timeout, at the caller's deadline and when the caller goes away.

@@ -42,7 +42,24 @@ type Config struct {
 	// MaxHeaderBytes bounds the headers of one request. Default 32 KiB.
 	MaxHeaderBytes int
 
-	// Logger gets panics and, at most every 10 s, publish failures. Default slog.Default().
+	// CORS says which web pages may send. Default none.
+	CORS CORS
+	// Reflection tells clients such as grpcurl the services and their types. Default off: no SDK asks, and it tells any passer-by
+	// what this is.
+	Reflection bool
+
+	// Limits bound what a request holds.
+	Limits Limits
+	// MaxConnections bounds the connections of all listeners together. For one more the one that has been without a request for
+	// longest is closed, or it itself if all are busy. Default 10,000: an idle one takes about 20 kB.
+	MaxConnections int
+
+	// Gate says who may send. Default nil: everybody.
+	Gate Gate
+	// Rewriter changes payloads before they are published. Default nil: the bytes are published as they came.
+	Rewriter Rewriter
+
+	// Logger gets panics and, at most every 10 s each, publish failures and denials by reason. Default slog.Default().
 	Logger *slog.Logger
 }
 
@@ -67,6 +84,8 @@ func (c Config) withDefaults() Config {
 	set(&c.IdleTimeout, 5*time.Minute)
 	set(&c.Grace, 9*time.Second)
 	set(&c.MaxHeaderBytes, 32<<10)
+	set(&c.MaxConnections, 10_000)
+	c.Limits.withDefaults()
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -102,6 +121,14 @@ func (c Config) Validate() error {
 	}
 	atLeast("MaxRequests", c.MaxRequests, 1)
 	atLeast("MaxBytesInFlight", c.MaxBytesInFlight, c.MaxBody+3*c.MaxInflated)
+	atLeast("MaxConnections", c.MaxConnections, 1)
+	atLeast("Limits.Attributes", c.Limits.Attributes, 1)
+	atLeast("Limits.Events", c.Limits.Events, 1)
+	atLeast("Limits.Links", c.Limits.Links, 1)
+	atLeast("Limits.Depth", c.Limits.Depth, 1)
+	atLeast("Limits.Key", c.Limits.Key, 1)
+	atLeast("Limits.Name", c.Limits.Name, 1)
+	atLeast("Limits.Items", c.Limits.Items, 1)
 	atLeast("MaxHeaderBytes", c.MaxHeaderBytes, 4096)
 	positive("PublishTimeout", c.PublishTimeout)
 	positive("RetryDelay", c.RetryDelay)
@@ -109,5 +136,11 @@ func (c Config) Validate() error {
 	positive("ReadTimeout", c.ReadTimeout)
 	positive("IdleTimeout", c.IdleTimeout)
 	positive("Grace", c.Grace)
+	if err := c.CORS.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("receiver config: CORS: %w", err))
+	}
+	if c.CORS.MaxAge < 0 {
+		errs = append(errs, fmt.Errorf("receiver config: CORS.MaxAge is %v, want 0 or more", c.CORS.MaxAge))
+	}
 	return errors.Join(errs...)
 }

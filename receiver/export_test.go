@@ -209,11 +209,10 @@ func TestOtherRequests(t *testing.T) {
 		{"GET", "/v1/traces", "", "", 405},
 		{"POST", "/v1/traces", "", "", 415},
 		{"POST", "/v1/traces", "text/plain", "", 415},
-		{"POST", "/v1/traces", "application/grpc-web", "", 415},
-		{"POST", "/v1/traces", "application/json", "zstd", 415},
+		{"POST", "/v1/traces", "application/json", "br", 415},
 		{"POST", "/v1/traces", "application/json; charset=utf-8", "identity", 400}, // empty text is no JSON
 		{"POST", "/v1/traces", "application/x-protobuf", "", 200},
-		{"POST", "/v1/traces", "application/grpc", "", 505},
+		{"POST", "/v1/traces", "application/grpc", "", 426},
 	}
 	for _, test := range tests {
 		req, _ := http.NewRequest(test.method, "http://"+addr+test.path, nil)

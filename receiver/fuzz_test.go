@@ -60,7 +60,10 @@ func FuzzGzip(f *testing.F) {
 	})
 }
 
-func answerOf(t *testing.T, req *http.Request) http.Header {
+func answerOf(t *testing.T, req *http.Request) http.Header { return answered(t, req).Header() }
+
+// answered wants the answer to leave nothing behind, and what was published to be OTLP.
+func answered(t *testing.T, req *http.Request) *httptest.ResponseRecorder {
 	pub := new(shelf)
 	r := New(pub, smallConfig)
 	w := httptest.NewRecorder()
@@ -77,7 +80,7 @@ func answerOf(t *testing.T, req *http.Request) http.Header {
 			t.Errorf("published what is no OTLP: %v", err)
 		}
 	}
-	return w.Header()
+	return w
 }
 
 func TestParseTimeout(t *testing.T) {

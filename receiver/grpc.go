@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -24,11 +25,12 @@ var grpcSignals = map[string]otlp.Signal{
 
 const frameHeader = 5 // a flag byte and the message's length
 
-// serveGRPC answers a unary call.
+// serveGRPC answers a call.
 func (r *Receiver) serveGRPC(w http.ResponseWriter, req *http.Request, contentType string) {
 	switch {
 	case req.ProtoMajor < 2:
-		plain(w, http.StatusHTTPVersionNotSupported, "gRPC needs HTTP/2, without TLS by prior knowledge")
+		w.Header().Set("Upgrade", "HTTP/2.0")
+		plain(w, http.StatusUpgradeRequired, "gRPC needs HTTP/2, without TLS by prior knowledge")
 		return
 	case req.Method != http.MethodPost:
 		w.Header().Set("Allow", http.MethodPost)
@@ -36,6 +38,12 @@ func (r *Receiver) serveGRPC(w http.ResponseWriter, req *http.Request, contentTy
 		return
 	case req.URL.Path == healthCheck:
 		r.serveHealth(w, req)
+		return
+	case req.URL.Path == healthWatch:
+		r.serveWatch(w, req)
+		return
+	case r.reflection != nil && isReflection[req.URL.Path]:
+		r.serveReflection(w, req)
 		return
 	}
 	signal, ok := grpcSignals[req.URL.Path]
@@ -66,8 +74,10 @@ func (c *call) readMetadata(h http.Header, contentType string) *fault {
 	case "", "identity":
 	case "gzip":
 		c.gzip = true
+	case "zstd":
+		c.zstd = true
 	default:
-		return faultf(Unsupported, "grpc-encoding %q is neither gzip nor identity", coding)
+		return faultf(Unsupported, "grpc-encoding %q is neither gzip, zstd nor identity", coding)
 	}
 	if v := first(h, "Grpc-Timeout"); v != "" {
 		timeout, ok := parseTimeout(v)
@@ -110,10 +120,10 @@ func (c *call) readFrame(body io.Reader) error {
 	switch flag := c.head[0]; {
 	case flag > 1:
 		return faultf(Malformed, "grpc frame has flag %d, want 0 or 1", flag)
-	case flag == 1 && !c.gzip:
+	case flag == 1 && !c.gzip && !c.zstd:
 		return faultf(Malformed, "grpc frame is compressed, but there is no grpc-encoding")
 	case flag == 0:
-		c.gzip = false
+		c.gzip, c.zstd = false, false
 	}
 	size := binary.BigEndian.Uint32(c.head[1:])
 	if limit := c.r.cfg.MaxBody; uint64(size) > uint64(limit) {
@@ -145,7 +155,7 @@ func frameFault(what string, err error) error {
 var (
 	grpcContentType = []string{"application/grpc"}
 	grpcOK          = []string{"0"}
-	grpcEncodings   = []string{"gzip,identity"}
+	grpcEncodings   = []string{"gzip,zstd,identity"}
 	emptyFrame      = make([]byte, frameHeader)
 )
 
@@ -159,8 +169,8 @@ func (r *Receiver) writeGRPC(w http.ResponseWriter, a answer) {
 		w.Header()["Grpc-Accept-Encoding"] = grpcEncodings
 	}
 	var details []byte
-	if known.retry {
-		details = marshalStatus(statusOf(a, r.cfg.RetryDelay), GRPC)
+	if known.retry || a.outcome == Malformed {
+		details = marshalStatus(statusOf(a, cmp.Or(a.retry, r.cfg.RetryDelay)), GRPC)
 	}
 	writeGRPCStatus(w, known.grpc, a.text, details)
 }
@@ -169,14 +179,18 @@ func (r *Receiver) writeGRPC(w http.ResponseWriter, a answer) {
 func writeGRPCMessage(w http.ResponseWriter, message []byte) {
 	h := w.Header()
 	h["Content-Type"] = grpcContentType
-	frame := emptyFrame
-	if len(message) > 0 {
-		frame = make([]byte, frameHeader, frameHeader+len(message))
-		binary.BigEndian.PutUint32(frame[1:], uint32(len(message)))
-		frame = append(frame, message...)
-	}
-	w.Write(frame)
+	w.Write(inFrame(message))
 	h[http.TrailerPrefix+"Grpc-Status"] = grpcOK
+}
+
+// inFrame puts the header of a gRPC frame before a message.
+func inFrame(message []byte) []byte {
+	if len(message) == 0 {
+		return emptyFrame
+	}
+	frame := make([]byte, frameHeader, frameHeader+len(message))
+	binary.BigEndian.PutUint32(frame[1:], uint32(len(message)))
+	return append(frame, message...)
 }
 
 // writeGRPCStatus answers with a status alone, which gRPC sends as headers without a body ("trailers-only").

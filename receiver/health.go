@@ -3,14 +3,18 @@ package receiver
 import (
 	"io"
 	"net/http"
+	"strconv"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// healthCheck is the method of grpc.health.v1 that probes call. Watch is answered UNIMPLEMENTED like any unknown
-// method, which clients take for healthy.
-const healthCheck = "/grpc.health.v1.Health/Check"
+// The methods of grpc.health.v1: Check is what probes call, Watch what clients do that check the health of what they are connected to.
+const (
+	healthCheck = "/grpc.health.v1.Health/Check"
+	healthWatch = "/grpc.health.v1.Health/Watch"
+)
 
 // healthPath is the same for probes by HTTP. Nothing else of the process is told on this port: apps can reach it.
 const healthPath = "/healthz"
@@ -27,31 +31,88 @@ var healthServices = map[string]bool{
 }
 
 const (
-	healthServing    = 1
-	healthNotServing = 2
+	healthServing        = 1
+	healthNotServing     = 2
+	healthServiceUnknown = 3
 )
+
+// maxStreamCalls bounds the calls of Watch and reflection, each of which takes a goroutine for as long as its client likes.
+const maxStreamCalls = 1000
 
 // serveHealth answers SERVING, and NOT_SERVING once Serve was told to stop.
 func (r *Receiver) serveHealth(w http.ResponseWriter, req *http.Request) {
-	frame, err := io.ReadAll(io.LimitReader(req.Body, maxHealthRequest))
-	if err != nil || len(frame) < frameHeader || len(frame) == maxHealthRequest || frame[0] != 0 {
-		writeGRPCStatus(w, codes.InvalidArgument, "health request malformed", nil)
-		return
-	}
-	service, ok := healthService(frame[frameHeader:])
+	service, ok := readHealth(w, req)
 	switch {
 	case !ok:
-		writeGRPCStatus(w, codes.InvalidArgument, "health request malformed", nil)
-		return
 	case !healthServices[service]:
 		writeGRPCStatus(w, codes.NotFound, "unknown service "+service, nil)
+	default:
+		writeGRPCMessage(w, healthState(r.health()))
+	}
+}
+
+// serveWatch sends what serveHealth would answer, and again when Serve is told to stop, which is when it ends by itself. A
+// service that is not known may come to be known, so says the protocol, and is no error.
+func (r *Receiver) serveWatch(w http.ResponseWriter, req *http.Request) {
+	service, ok := readHealth(w, req)
+	if !ok {
 		return
 	}
-	state := uint64(healthServing)
-	if r.draining.Load() {
-		state = healthNotServing
+	if !r.streams.take(1) {
+		writeGRPCStatus(w, codes.ResourceExhausted, "too many streams", nil)
+		return
 	}
-	writeGRPCMessage(w, protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), state))
+	defer r.streams.give(1)
+	control := http.NewResponseController(w)
+	if err := control.SetWriteDeadline(time.Time{}); err != nil { // the server's is for answers that end
+		writeGRPCStatus(w, codes.Unimplemented, "Watch needs a stream", nil)
+		return
+	}
+	send := func(state uint64) {
+		w.Write(inFrame(healthState(state)))
+		control.Flush()
+	}
+	h := w.Header()
+	h["Content-Type"] = grpcContentType
+	if !healthServices[service] {
+		send(healthServiceUnknown)
+	} else {
+		send(r.health())
+	}
+	select {
+	case <-req.Context().Done():
+		return
+	case <-r.stopping:
+	}
+	if healthServices[service] {
+		send(healthNotServing)
+	}
+	h[http.TrailerPrefix+"Grpc-Status"] = []string{strconv.Itoa(int(codes.Unavailable))}
+	h[http.TrailerPrefix+"Grpc-Message"] = []string{"stopping"}
+}
+
+func (r *Receiver) health() uint64 {
+	if r.draining.Load() {
+		return healthNotServing
+	}
+	return healthServing
+}
+
+// healthState is a HealthCheckResponse.
+func healthState(state uint64) []byte {
+	return protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), state)
+}
+
+// readHealth reads the service that a HealthCheckRequest asks for; one that is malformed it answers.
+func readHealth(w http.ResponseWriter, req *http.Request) (service string, ok bool) {
+	frame, err := io.ReadAll(io.LimitReader(req.Body, maxHealthRequest))
+	if err == nil && len(frame) >= frameHeader && len(frame) < maxHealthRequest && frame[0] == 0 {
+		service, ok = healthService(frame[frameHeader:])
+	}
+	if !ok {
+		writeGRPCStatus(w, codes.InvalidArgument, "health request malformed", nil)
+	}
+	return service, ok
 }
 
 // serveHealthHTTP is serveHealth for HTTP: 200, and 503 once Serve was told to stop.

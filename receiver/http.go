@@ -1,11 +1,15 @@
 package receiver
 
 import (
+	"cmp"
 	"mime"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	spb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
 
 	"tailweir/otlp"
 )
@@ -24,14 +28,16 @@ func (r *Receiver) serveHTTP(w http.ResponseWriter, req *http.Request, signal ot
 	switch coding := first(req.Header, "Content-Encoding"); {
 	case strings.EqualFold(coding, "gzip"):
 		c.gzip = true
+	case strings.EqualFold(coding, "zstd"):
+		c.zstd = true
 	case coding != "" && !strings.EqualFold(coding, "identity"):
-		a := answer{outcome: Unsupported, text: "content encoding " + strconv.Quote(coding) + " is neither gzip nor identity"}
+		a := answer{outcome: Unsupported, text: "content encoding " + strconv.Quote(coding) + " is neither gzip, zstd nor identity"}
 		r.count(c, a)
-		w.Header().Set("Accept-Encoding", "gzip")
-		r.writeHTTP(w, c, a)
+		w.Header().Set("Accept-Encoding", "gzip, zstd")
+		r.writeHTTP(w, req, c, a)
 		return
 	}
-	r.writeHTTP(w, c, c.answer(req))
+	r.writeHTTP(w, req, c, c.answer(req))
 }
 
 // encodingOf understands parameters such as charset.
@@ -48,22 +54,37 @@ func encodingOf(contentType string) (Encoding, bool) {
 	return encodingOf(media)
 }
 
-func (r *Receiver) writeHTTP(w http.ResponseWriter, c *call, a answer) {
+// refuse answers a request that is no export: with a Status if it has a content type of OTLP, whose sender reads that, else with
+// a line for people.
+func refuse(w http.ResponseWriter, contentType string, status int, code codes.Code, line string) {
+	encoding, ok := encodingOf(contentType)
+	if !ok {
+		plain(w, status, line)
+		return
+	}
+	w.Header()["Content-Type"] = []string{contentTypes[encoding]}
+	w.WriteHeader(status)
+	w.Write(marshalStatus(&spb.Status{Code: int32(code), Message: validText(line)}, encoding))
+}
+
+func (r *Receiver) writeHTTP(w http.ResponseWriter, req *http.Request, c *call, a answer) {
 	h := w.Header()
+	delay := cmp.Or(a.retry, r.cfg.RetryDelay)
 	h["Content-Type"] = []string{contentTypes[c.encoding]}
 	known := answers[a.outcome]
 	var body []byte
 	switch {
 	case known.http != http.StatusOK:
-		body = marshalStatus(statusOf(a, r.cfg.RetryDelay), c.encoding)
+		body = marshalStatus(statusOf(a, delay), c.encoding)
 	case c.encoding == JSON:
 		body = exportResponseJSON(c.signal, a)
 	default:
 		body = exportResponse(a)
 	}
 	if known.retry {
-		h.Set("Retry-After", strconv.Itoa(int((r.cfg.RetryDelay+time.Second-1)/time.Second)))
+		h.Set("Retry-After", strconv.Itoa(int((delay+time.Second-1)/time.Second)))
 	}
+	denied(h, a.outcome, req.ProtoMajor)
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(known.http)
 	w.Write(body)

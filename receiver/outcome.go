@@ -3,6 +3,7 @@ package receiver
 import (
 	"fmt"
 	"net/http"
+	"time"
 
 	"google.golang.org/grpc/codes"
 )
@@ -22,7 +23,13 @@ const (
 	Gone                       // the sender went away or its body stopped; retry if it is still there
 	Slow                       // the body did not come within Config.ReadTimeout; 503, since SDKs drop what is answered 408
 	Panicked                   // a fault of ours
-	outcomes    = iota
+
+	deniedMissing // a Denial, by its Reason and in the same order; see Config.Gate
+	deniedUnknown
+	deniedForbidden
+	deniedThrottled
+	deniedUnverified
+	outcomes = iota
 )
 
 // answers holds for each outcome its name and codes. A 500 is for panics alone: senders drop data on it.
@@ -42,6 +49,12 @@ var answers = [outcomes]struct {
 	Gone:        {"gone", http.StatusServiceUnavailable, codes.Unavailable, true},
 	Slow:        {"slow", http.StatusServiceUnavailable, codes.DeadlineExceeded, true},
 	Panicked:    {"panicked", http.StatusInternalServerError, codes.Internal, false},
+
+	deniedMissing:    {"denied_missing", http.StatusUnauthorized, codes.Unauthenticated, false},
+	deniedUnknown:    {"denied_unknown", http.StatusUnauthorized, codes.Unauthenticated, false},
+	deniedForbidden:  {"denied_forbidden", http.StatusForbidden, codes.PermissionDenied, false},
+	deniedThrottled:  {"denied_throttled", http.StatusTooManyRequests, codes.ResourceExhausted, true},
+	deniedUnverified: {"denied_unverified", http.StatusServiceUnavailable, codes.Unavailable, true},
 }
 
 // String is the outcome in lower case, for metrics and logs.
@@ -56,6 +69,7 @@ func (o Outcome) String() string {
 type fault struct {
 	outcome Outcome
 	text    string
+	retry   time.Duration // 0: Config.RetryDelay
 }
 
 func (f *fault) Error() string { return f.text }

@@ -20,6 +20,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"google.golang.org/grpc/codes"
+
 	"tailweir/otlp"
 )
 
@@ -33,15 +37,25 @@ type Publisher interface {
 // Receiver is an http.Handler for OTLP/HTTP and OTLP/gRPC. It is safe for concurrent use and bounded in requests
 // and bytes in flight; see Config.
 type Receiver struct {
-	pub      Publisher
-	cfg      Config
-	requests budget
-	bytes    budget
-	payloads sync.Pool // *otlp.Payload
-	inflate  sync.Pool // *inflater
-	counters counters
-	draining atomic.Bool
-	failures complaints
+	pub       Publisher
+	cfg       Config
+	requests  budget
+	bytes     budget
+	payloads  sync.Pool // *otlp.Payload
+	inflate   sync.Pool // *inflater
+	counters  counters
+	draining  atomic.Bool
+	failures  complaints
+	denials   [reasons]complaints
+	deflaters sync.Pool // *gzip.Writer
+
+	stopping   chan struct{} // closed when draining begins
+	stop       sync.Once
+	streams    budget       // calls of Watch and reflection
+	cors       *cors        // nil: off
+	reflection http.Handler // nil: off
+	zstd       func() *zstd.Decoder
+	conns      conns
 }
 
 // New returns a Receiver that publishes to pub. The config must satisfy Validate.
@@ -53,6 +67,21 @@ func New(pub Publisher, cfg Config) *Receiver {
 	r.payloads.New = func() any { return new(otlp.Payload) }
 	r.inflate.New = func() any { return new(inflater) }
 	r.failures = complaints{log: cfg.Logger, every: 10 * time.Second}
+	for i := range r.denials {
+		r.denials[i] = complaints{log: cfg.Logger, every: 10 * time.Second}
+	}
+	r.deflaters.New = func() any {
+		w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // a level that there is
+		return w
+	}
+	r.stopping = make(chan struct{})
+	r.streams.max = maxStreamCalls
+	r.conns = conns{max: cfg.MaxConnections, open: make(map[*conn]struct{})}
+	r.zstd = sync.OnceValue(newZstd)
+	r.cors, _ = newCORS(cfg.CORS) // which Validate has tried
+	if cfg.Reflection {
+		r.reflection = newReflection()
+	}
 	return r
 }
 
@@ -63,10 +92,18 @@ var httpSignals = map[string]otlp.Signal{
 	"/v1/metrics": otlp.Metrics,
 }
 
-// ServeHTTP answers one request of either protocol.
+// ServeHTTP answers one request of any protocol.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if contentType := first(req.Header, "Content-Type"); isGRPC(contentType) {
+	if r.cors != nil && r.cors.serve(w, req) {
+		return
+	}
+	contentType := first(req.Header, "Content-Type")
+	switch {
+	case isGRPC(contentType):
 		r.serveGRPC(w, req, contentType)
+		return
+	case isGRPCWeb(contentType):
+		r.serveWeb(w, req, contentType)
 		return
 	}
 	signal, ok := httpSignals[req.URL.Path]
@@ -74,10 +111,10 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	case req.URL.Path == healthPath && (req.Method == http.MethodGet || req.Method == http.MethodHead):
 		r.serveHealthHTTP(w)
 	case !ok:
-		plain(w, http.StatusNotFound, "no such path; "+whereToSend)
+		refuse(w, contentType, http.StatusNotFound, codes.NotFound, "no such path; "+whereToSend)
 	case req.Method != http.MethodPost:
 		w.Header().Set("Allow", http.MethodPost)
-		plain(w, http.StatusMethodNotAllowed, "method "+req.Method+" is not for this path; "+whereToSend)
+		refuse(w, contentType, http.StatusMethodNotAllowed, codes.Unimplemented, "method "+req.Method+" is not for this path; "+whereToSend)
 	default:
 		r.serveHTTP(w, req, signal)
 	}

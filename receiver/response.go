@@ -43,14 +43,21 @@ func exportResponseJSON(s otlp.Signal, a answer) []byte {
 	return b
 }
 
-// statusOf is the google.rpc.Status of a refused request, with RetryInfo when it may be repeated.
+// statusOf is the google.rpc.Status of a refused request, with RetryInfo when it may be repeated, and with BadRequest when what
+// it holds is at fault.
 func statusOf(a answer, delay time.Duration) *status.Status {
 	st := &status.Status{Code: int32(answers[a.outcome].grpc), Message: validText(a.text)}
-	if answers[a.outcome].retry {
-		info, err := anypb.New(&errdetails.RetryInfo{RetryDelay: durationpb.New(delay)})
-		if err == nil {
-			st.Details = append(st.Details, info)
-		}
+	var detail proto.Message
+	switch {
+	case answers[a.outcome].retry:
+		detail = &errdetails.RetryInfo{RetryDelay: durationpb.New(delay)}
+	case a.outcome == Malformed:
+		detail = &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "body", Description: st.Message}}}
+	default:
+		return st
+	}
+	if detail, err := anypb.New(detail); err == nil {
+		st.Details = append(st.Details, detail)
 	}
 	return st
 }
@@ -58,7 +65,7 @@ func statusOf(a answer, delay time.Duration) *status.Status {
 func marshalStatus(st *status.Status, encoding Encoding) []byte {
 	var b []byte
 	if encoding == JSON {
-		b, _ = protojson.Marshal(st) // cannot fail: the text is valid UTF-8 and RetryInfo is registered
+		b, _ = protojson.Marshal(st) // cannot fail: the text is valid UTF-8 and the details are registered
 	} else {
 		b, _ = proto.Marshal(st)
 	}

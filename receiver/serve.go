@@ -18,13 +18,13 @@ const maxStreams = 1000
 func (r *Receiver) Serve(ctx context.Context, l net.Listener) error {
 	srv := r.server()
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
+	go func() { served <- srv.Serve(r.conns.listen(l)) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	case <-ctx.Done():
 	}
-	r.draining.Store(true)
+	r.drain()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.Grace)
 	defer cancel()
 	if err := srv.Shutdown(grace); err != nil {
@@ -37,12 +37,19 @@ func (r *Receiver) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
+// drain has health checks say NOT_SERVING from now on.
+func (r *Receiver) drain() {
+	r.draining.Store(true)
+	r.stop.Do(func() { close(r.stopping) })
+}
+
 func (r *Receiver) server() *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
 		Handler:   r,
+		ConnState: r.conns.state,
 		Protocols: &protocols,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: maxStreams,

@@ -55,7 +55,7 @@ type Stats struct {
 	Records  ItemCount
 	Points   ItemCount // Accepted stays 0
 	Bytes    uint64    // bodies as they came, compressed or not, without gRPC framing
-	Inflated uint64    // bytes that came out of gzip
+	Inflated uint64    // bytes that came out of gzip and zstd
 
 	Messages     uint64 // published and confirmed
 	MessageBytes uint64 // their data
@@ -63,6 +63,8 @@ type Stats struct {
 
 	RequestsInFlight, MaxRequests   int64
 	BytesInFlight, MaxBytesInFlight int64
+	Connections, MaxConnections     int64
+	ClosedIdle, RefusedConnections  uint64 // closed in favour of another, and refused because all were busy
 }
 
 const signals = int(otlp.Metrics) + 1
@@ -90,6 +92,8 @@ func (r *Receiver) Stats() Stats {
 		Messages: c.messages.Load(), MessageBytes: c.messageBytes.Load(), Panics: c.panics.Load(),
 		RequestsInFlight: r.requests.used.Load(), MaxRequests: r.requests.max,
 		BytesInFlight: r.bytes.used.Load(), MaxBytesInFlight: r.bytes.max,
+		Connections: r.conns.count(), MaxConnections: int64(r.conns.max),
+		ClosedIdle: r.conns.closed.Load(), RefusedConnections: r.conns.refused.Load(),
 	}
 	for s := range c.requests {
 		for e := range c.requests[s] {
@@ -114,7 +118,7 @@ type complaints struct {
 	silent int
 }
 
-func (c *complaints) add(msg string, err error) {
+func (c *complaints) add(msg string, err error, more ...any) {
 	c.mu.Lock()
 	now := time.Now()
 	if now.Before(c.next) {
@@ -125,5 +129,8 @@ func (c *complaints) add(msg string, err error) {
 	silent := c.silent
 	c.next, c.silent = now.Add(c.every), 0
 	c.mu.Unlock()
-	c.log.Warn(msg, "err", err, "more_since_last", silent)
+	if err != nil {
+		more = append(more, "err", err)
+	}
+	c.log.Warn(msg, append(more, "more_since_last", silent)...)
 }

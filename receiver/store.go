@@ -19,6 +19,9 @@ func (c *call) store(parent context.Context, payload []byte) (answer, error) {
 	if p.Len() == 0 {
 		return answer{outcome: Accepted}, nil
 	}
+	if err := c.checkItems(p.Len()); err != nil {
+		return answer{}, err
+	}
 	ctx, cancel := c.publishContext(parent)
 	defer cancel()
 	a, err := c.send(ctx, p, payload)
@@ -48,39 +51,46 @@ func (c *call) publishFault(parent context.Context, err error) error {
 // it takes.
 func (c *call) send(ctx context.Context, p *otlp.Payload, payload []byte) (answer, error) {
 	data, packed := payload, c.gzip && c.encoding != JSON
-	if packed {
-		data = c.wire.b
+	flaws, err := c.inspect(p)
+	if err != nil {
+		return answer{}, err
 	}
-	invalid := invalidSpans(p)
-	if invalid == 0 && len(data) <= c.r.cfg.MaxMessage {
+	if packed && !c.edited {
+		data = c.wire.b
+	} else if packed && flaws.all == 0 {
+		if data, err = c.deflate(payload); err != nil {
+			return answer{}, err
+		}
+	}
+	if flaws.all == 0 && len(data) <= c.r.cfg.MaxMessage {
 		return answer{outcome: Accepted, accepted: p.Len()}, c.publish(ctx, data, packed)
 	}
-	return c.sendParts(ctx, p, invalid)
+	return c.sendParts(ctx, p, &flaws)
 }
 
-// sendParts drops the invalid spans and publishes the rest, split, uncompressed. The parts go one after the other:
+// sendParts drops what cannot be stored and publishes the rest, split, uncompressed. The parts go one after the other:
 // there are at most seven at the default limits, and memory is what is scarce for requests of this size. If one
 // fails the sender repeats them all; parts are the same every time, so the repeated ones are known as duplicates.
-func (c *call) sendParts(ctx context.Context, p *otlp.Payload, invalid int) (answer, error) {
+func (c *call) sendParts(ctx context.Context, p *otlp.Payload, flaws *flaws) (answer, error) {
 	total := p.Len()
-	if invalid > 0 {
+	if flaws.all > 0 {
 		if err := c.reserve(int64(len(p.Bytes()))); err != nil {
 			return answer{}, err
 		}
-		valid := otlp.Select(p, func(i int32) bool { return p.Span(i).Valid() })
+		valid := otlp.Select(p, func(i int32) bool { return flaws.keeps(p, i) })
 		if err := p.Scan(c.signal, valid); err != nil {
-			return answer{}, fmt.Errorf("scan valid spans: %w", err)
+			return answer{}, fmt.Errorf("scan what can be stored: %w", err)
 		}
 	}
 	tooLarge, err := c.sendSplit(ctx, p)
 	if err != nil {
 		return answer{}, err
 	}
-	rejected := invalid + tooLarge
+	rejected := flaws.all + tooLarge
 	if rejected == 0 {
 		return answer{outcome: Accepted, accepted: total}, nil
 	}
-	text := rejection(c.signal, invalid, tooLarge, c.r.cfg.MaxMessage)
+	text := flaws.rejection(c.signal, tooLarge, c.r.cfg.MaxMessage)
 	return answer{outcome: Partial, accepted: total - rejected, rejected: rejected, text: text}, nil
 }
 
@@ -129,32 +139,6 @@ func (c *call) publish(ctx context.Context, data []byte, packed bool) error {
 	c.r.counters.messages.Add(1)
 	c.r.counters.messageBytes.Add(uint64(len(data)))
 	return nil
-}
-
-// invalidSpans counts the spans without a valid trace id and span id. Log records need neither.
-func invalidSpans(p *otlp.Payload) int {
-	if p.Signal() != otlp.Traces {
-		return 0
-	}
-	n := 0
-	for i := range int32(p.Len()) {
-		if !p.Span(i).Valid() {
-			n++
-		}
-	}
-	return n
-}
-
-func rejection(s otlp.Signal, invalid, tooLarge, limit int) string {
-	switch items := itemName(s); {
-	case tooLarge == 0:
-		return fmt.Sprintf("%d %s without a valid trace id and span id", invalid, items)
-	case invalid == 0:
-		return fmt.Sprintf("%d %s larger than %d bytes with resource and scope, the limit of one message", tooLarge, items, limit)
-	default:
-		return fmt.Sprintf("%d %s without a valid trace id and span id; %d larger than %d bytes with resource and scope, the limit of one message",
-			invalid, items, tooLarge, limit)
-	}
 }
 
 func itemName(s otlp.Signal) string {

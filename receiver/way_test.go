@@ -74,7 +74,9 @@ func (w way) call(t *testing.T, addr string, s otlp.Signal, body []byte) reply {
 	st := status.Convert(err)
 	r := reply{Code: st.Code(), Text: st.Message()}
 	for _, d := range st.Details() {
-		r.Retry = d.(*errdetails.RetryInfo).RetryDelay.AsDuration()
+		if info, ok := d.(*errdetails.RetryInfo); ok {
+			r.Retry = info.RetryDelay.AsDuration()
+		}
 	}
 	if err == nil {
 		r.Rejected, r.Text = partialOf(t, s, Protobuf, out)

@@ -63,6 +63,10 @@ type IngestConfig struct {
 	MaxInFlight    strictyaml.Size `yaml:"max_bytes_in_flight"`
 	PublishTimeout time.Duration   `yaml:"publish_timeout"`
 	Admin          string          `yaml:"admin"`
+	MaxConnections int             `yaml:"max_connections"`
+	Limits         LimitsConfig    `yaml:"limits"`
+	CORS           CORSConfig      `yaml:"cors"`
+	Reflection     bool            `yaml:"reflection"`
 }
 
 // WorkerConfig is what belongs to the worker's process alone.
@@ -114,6 +118,7 @@ func Default() Config {
 		Ingest: IngestConfig{
 			Listen: []string{":4318"}, MaxBody: 20_000_000, MaxInflated: 64 << 20,
 			MaxRequests: 1000, MaxInFlight: 256 << 20, PublishTimeout: 8 * time.Second,
+			MaxConnections: 10_000, Limits: defaultLimits(), CORS: CORSConfig{MaxAge: 2 * time.Hour},
 		},
 		Window: WindowConfig{
 			Settle: w.Settle, Idle: w.Idle, MaxAge: w.MaxAge, Slack: 3 * time.Second, StartDelay: 12 * time.Second,
@@ -233,6 +238,7 @@ func (c *Config) check(d *strictyaml.Decoder) {
 	within(d, "ingest.max_requests", c.Ingest.MaxRequests, 1, 1_000_000)
 	within(d, "ingest.max_bytes_in_flight", c.Ingest.MaxInFlight, c.Ingest.MaxBody+3*c.Ingest.MaxInflated, 1<<40)
 	within(d, "ingest.publish_timeout", c.Ingest.PublishTimeout, 100*time.Millisecond, time.Minute)
+	c.Ingest.check(d)
 	within(d, "console.max_bytes", c.Console.MaxBytes, 1<<20, 1<<40)
 	c.checkExporters(d)
 }

@@ -18,7 +18,10 @@ func TestDefaultIsValid(t *testing.T) {
 }
 
 func TestParseReportsEveryFault(t *testing.T) {
-	src := `window:
+	src := `ingest:
+  cors: {allowed_origins: ["https://a.example", "a.example/x"], allowed_headers: ["a b"], max_age: 48h}
+  limits: {depth: 0}
+window:
   settle: 20s
   idle: 10s
   start_delay: 5s
@@ -43,20 +46,24 @@ policies:
 		t.Fatal("no fault was found")
 	}
 	for _, want := range []string{
-		`worker.yaml:3:9: window.idle: `,
-		`worker.yaml:5:3: window.sttle: unknown key, did you mean "settle"?`,
-		`worker.yaml:7:14: hold.max_bytes: 10KiB is out of bounds, want 1MiB to`,
-		`worker.yaml:9:9: logs.keep: `,
-		`worker.yaml:10:8: fleet: `,
-		`worker.yaml:11:23: fleet_timing.death: 9s is too short for the lease: want 12s`,
-		`worker.yaml:11:32: fleet_timing.gap: gap (3s) must be more than open (2s)`,
-		`worker.yaml:11:43: fleet_timing.fence: fence (8s) must be less than death (9s) - open (2s)`,
-		`worker.yaml:11:55: fleet_timing.replay: 10s is out of bounds, want 1m0s to`,
-		`worker.yaml:13:3: exporters[0]: a file exporter needs dir`,
-		`worker.yaml:14:3: exporters[1]: an otlp exporter needs endpoint`,
-		`worker.yaml:15:8: exporters[1].dir: belongs to no otlp exporter`,
-		`worker.yaml:16:21: exporters[1].signals[1]: `,
-		`worker.yaml:4:16: window.start_delay: 5s is too short for the lease: want 12s`,
+		`worker.yaml:6:9: window.idle: `,
+		`worker.yaml:8:3: window.sttle: unknown key, did you mean "settle"?`,
+		`worker.yaml:10:14: hold.max_bytes: 10KiB is out of bounds, want 1MiB to`,
+		`worker.yaml:12:9: logs.keep: `,
+		`worker.yaml:13:8: fleet: `,
+		`worker.yaml:14:23: fleet_timing.death: 9s is too short for the lease: want 12s`,
+		`worker.yaml:14:32: fleet_timing.gap: gap (3s) must be more than open (2s)`,
+		`worker.yaml:14:43: fleet_timing.fence: fence (8s) must be less than death (9s) - open (2s)`,
+		`worker.yaml:14:55: fleet_timing.replay: 10s is out of bounds, want 1m0s to`,
+		`worker.yaml:16:3: exporters[0]: a file exporter needs dir`,
+		`worker.yaml:17:3: exporters[1]: an otlp exporter needs endpoint`,
+		`worker.yaml:18:8: exporters[1].dir: belongs to no otlp exporter`,
+		`worker.yaml:19:21: exporters[1].signals[1]: `,
+		`worker.yaml:7:16: window.start_delay: 5s is too short for the lease: want 12s`,
+		`worker.yaml:2:49: ingest.cors.allowed_origins[1]: origin "a.example/x" has no scheme: want scheme://host[:port]`,
+		`worker.yaml:2:82: ingest.cors.allowed_headers: header "a b" is no name of a header`,
+		`worker.yaml:2:100: ingest.cors.max_age: 48h0m0s is out of bounds`,
+		`worker.yaml:3:19: ingest.limits.depth: 0 is out of bounds, want 1 to 10000`,
 		`did you mean "threshold_ms"?`,
 	} {
 		if !strings.Contains(err.Error(), want) {

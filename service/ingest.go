@@ -25,6 +25,7 @@ func NewIngest(cfg Config, client *queue.Client, log *slog.Logger) (*Ingest, err
 		MaxBody: int(cfg.Ingest.MaxBody), MaxInflated: int(cfg.Ingest.MaxInflated), MaxRequests: cfg.Ingest.MaxRequests,
 		MaxBytesInFlight: int(cfg.Ingest.MaxInFlight), PublishTimeout: cfg.Ingest.PublishTimeout, Grace: cfg.Shutdown, Logger: log,
 	}
+	cfg.Ingest.apply(&rc)
 	if err := rc.Validate(); err != nil {
 		return nil, err
 	}

@@ -155,6 +155,13 @@ func ingestMetrics(r *receiver.Receiver) (http.Handler, error) {
 		}},
 		{"tailweir.ingest.bytes", "By", "Request bodies as they came.", false, read(func(s receiver.Stats) int64 { return int64(s.Bytes) })},
 		{"tailweir.ingest.messages", "{message}", "Messages that Pub/Sub confirmed.", false, read(func(s receiver.Stats) int64 { return int64(s.Messages) })},
+		{"tailweir.ingest.connections", "{connection}", "Connections that are open.", true, read(func(s receiver.Stats) int64 { return s.Connections })},
+		{"tailweir.ingest.connections.limit", "{connection}", "For one more an idle one is closed.", true, read(func(s receiver.Stats) int64 { return s.MaxConnections })},
+		{"tailweir.ingest.connections.ended", "{connection}", "Connections over the limit: idle ones closed, new ones refused because all were busy.", false, func(see func(int64, ...attribute.KeyValue)) {
+			s := r.Stats()
+			see(int64(s.ClosedIdle), attribute.String("which", "idle"))
+			see(int64(s.RefusedConnections), attribute.String("which", "new"))
+		}},
 		{"tailweir.ingest.in_flight", "By", "Memory of the requests in flight.", true, read(func(s receiver.Stats) int64 { return s.BytesInFlight })},
 		{"tailweir.ingest.in_flight.limit", "By", "Above it requests are answered UNAVAILABLE before their body is read.", true, read(func(s receiver.Stats) int64 { return s.MaxBytesInFlight })},
 	})

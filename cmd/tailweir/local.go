@@ -27,6 +27,7 @@ type localOptions struct {
 	policies                string
 	endpoint, out           string
 	tracesOnly              bool
+	origins                 string
 	settle, idle, maxAge    time.Duration
 	compat                  sampler.Compat
 	given                   map[string]bool // the flags that were
@@ -42,6 +43,7 @@ func localFlags(args []string) (localOptions, error) {
 	compatFlag(flags, &o.compat)
 	flags.StringVar(&o.endpoint, "otlp-endpoint", "", "`URL` to send kept data to as well: http(s)://host:4318 or grpc(s)://host:4317")
 	flags.BoolVar(&o.tracesOnly, "otlp-traces-only", false, "send no log records to --otlp-endpoint, for a backend that takes none")
+	flags.StringVar(&o.origins, "cors-origins", "", "`ORIGINS` of web pages that may send from a browser, with commas: https://shop.example.com, http://localhost:*, or * for all")
 	flags.StringVar(&o.out, "out", "", "`DIR` to write kept data to as OTLP JSON lines, traces.jsonl and logs.jsonl")
 	flags.DurationVar(&o.settle, "settle", 6*time.Second, "`quiet` time after which a trace with its root is decided")
 	flags.DurationVar(&o.idle, "idle", 10*time.Second, "`quiet` time after which a trace without a root is decided")
@@ -66,6 +68,12 @@ func (o localOptions) config() (service.Config, error) {
 	cfg.Window.Slack, cfg.Window.StartDelay = localSlack, 0
 	cfg.Ingest.Listen = []string{o.otlp, o.otlpGRPC}
 	cfg.Console.Listen = o.console
+	if o.origins != "" {
+		cfg.Ingest.CORS.AllowedOrigins = strings.Split(o.origins, ",")
+		if err := cfg.Ingest.CORS.Validate(); err != nil {
+			return cfg, fmt.Errorf("--cors-origins: %w", err)
+		}
+	}
 	if o.endpoint != "" {
 		e := service.ExporterConfig{Type: "otlp", Endpoint: o.endpoint}
 		if o.tracesOnly {
