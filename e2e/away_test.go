@@ -144,7 +144,7 @@ func measure(t *testing.T, l *local, backend *sink, lang language, settings, fau
 	for _, d := range times {
 		o := outage{App: lang.name, Settings: settings, Fault: fault, Seconds: d.Seconds(), Memory: s.memory()}
 		o.Before = p99(traffic.since(time.Now().Add(-5 * time.Second)))
-		written := len(s.said())
+		written := s.said(nil)
 		peak := s.watchMemory()
 		began := time.Now()
 		if fault == "dns" {
@@ -173,7 +173,7 @@ func measure(t *testing.T, l *local, backend *sink, lang language, settings, fau
 			o.From, o.To = lost.at[0].Sub(began).Seconds(), lost.at[len(lost.at)-1].Sub(began).Seconds()
 		}
 		o.Grown = max(0, peak()-o.Memory)
-		said := s.said()[written:]
+		said := s.said(written)
 		if o.Lines = len(said); o.Lines > 0 {
 			o.Says = said[0]
 		}
@@ -338,10 +338,11 @@ func (s *sink) settle(t *testing.T, sent []asked) (l losses) {
 	return l
 }
 
-// said is what the process wrote beside its own log.
-func (s *shop) said() (lines []string) {
+// said is what the process wrote beside its own log and after earlier lines, its standard error first.
+func (s *shop) said(earlier []string) (lines []string) {
 	for _, line := range append(s.err.lines(), s.out.lines()...) {
-		if !strings.Contains(line, " serves plain") && !strings.HasPrefix(line, "listening") {
+		own := strings.Contains(line, " serves plain") || strings.HasPrefix(line, "listening")
+		if !own && !slices.Contains(earlier, line) {
 			lines = append(lines, line)
 		}
 	}
