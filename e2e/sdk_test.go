@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -137,36 +138,42 @@ func (s *shop) end() {
 }
 
 // keepAll starts a Tailweir that keeps every trace, and the backend it sends to.
-func keepAll(t *testing.T) (*local, *sink) {
+func keepAll(t *testing.T, flags ...string) (*local, *sink) {
 	t.Helper()
-	return keeping(t, "- {name: all, type: always_sample}\n")
+	return keeping(t, "- {name: all, type: always_sample}\n", flags...)
 }
 
-func keeping(t *testing.T, policies string) (*local, *sink) {
+func keeping(t *testing.T, policies string, flags ...string) (*local, *sink) {
 	t.Helper()
 	backend := newSink(t)
-	return startLocal(t, "--policies", writeFile(t, "policies.yaml", "policies:\n"+policies), "--otlp-endpoint", backend.url), backend
+	flags = append(flags, "--policies", writeFile(t, "policies.yaml", "policies:\n"+policies), "--otlp-endpoint", backend.url)
+	return startLocal(t, flags...), backend
 }
 
-const key = "tw_e2e.not-a-secret"
+// newKey makes a key as people do, and the file that the ingest reads.
+func newKey(t *testing.T) (key, file string) {
+	t.Helper()
+	p := start(t, nil, command("tailweir"), "key", "new", "--name", "e2e")
+	p.finish(patience)
+	key = regexp.MustCompile(`tailweir_\w+`).FindString(lastLine(p.err.lines()))
+	if key == "" {
+		t.Fatalf("tailweir key new shows no key:\n%s", p.err.String())
+	}
+	return key, writeFile(t, "keys.yaml", p.out.String())
+}
 
-// keyHeaders is a key as OTEL_EXPORTER_OTLP_HEADERS has it, by what the ingest reads of it.
-var keyHeaders = map[string]string{"x-api-key": "x-api-key=" + key, "authorization": "Authorization=Bearer%20" + key}
-
-// TestSDKs sends traces and logs of a service in each language by each exporter of its SDK, through a door that wants a key: half
-// of them show it in one header, half in the other, each by an environment variable alone.
+// TestSDKs sends traces and logs of a service in each language by each exporter of its SDK to an ingest that wants a key. The SDKs
+// show it in either header, by OTEL_EXPORTER_OTLP_HEADERS alone.
 func TestSDKs(t *testing.T) {
 	t.Parallel()
-	l, backend := keepAll(t)
+	key, file := newKey(t)
+	l, backend := keepAll(t, "--keys", file)
+	headers := []string{"x-api-key=" + key, "Authorization=Bearer%20" + key}
 	for _, lang := range languages {
 		for i, protocol := range lang.protocols {
 			t.Run(lang.name+"/"+strings.ReplaceAll(protocol, "/", "_"), func(t *testing.T) {
 				t.Parallel()
-				header := []string{"x-api-key", "authorization"}[i%2]
-				d := newDoor(t, l.otlp)
-				d.wants(header)
-				service := lang.name + " " + protocol
-				s := startShop(t, lang, service, d.url, protocol, "OTEL_EXPORTER_OTLP_HEADERS="+keyHeaders[header])
+				s := startShop(t, lang, lang.name+" "+protocol, l.otlp, protocol, "OTEL_EXPORTER_OTLP_HEADERS="+headers[i%2])
 				orders := map[caller]string{}
 				for range 8 {
 					orders[s.order("fast")] = "fast"
@@ -176,11 +183,25 @@ func TestSDKs(t *testing.T) {
 				for c, kind := range orders {
 					checkOrder(t, backend, s, c, kind)
 				}
-				if n := d.refused.Load(); n > 0 {
-					t.Errorf("%d requests had no key", n)
-				}
 			})
 		}
+	}
+}
+
+// TestWrongKey: an app with a key that is not in the file sends in vain, says so, and serves on.
+func TestWrongKey(t *testing.T) {
+	t.Parallel()
+	_, file := newKey(t)
+	stranger, _ := newKey(t)
+	l, backend := keepAll(t, "--keys", file)
+	s := startShop(t, languageOf("go"), "stranger", l.otlp, "http/protobuf", "OTEL_EXPORTER_OTLP_HEADERS=x-api-key="+stranger)
+	c := s.order("fast")
+	s.end()
+	if !strings.Contains(s.err.String(), "401") {
+		t.Errorf("the app says nothing of 401:\n%s", s.err.String())
+	}
+	if got := backend.trail(c.trace); len(got.spans)+len(got.records) > 0 || l.stats().Received != (counts{}) {
+		t.Errorf("received %+v, at the backend %+v", l.stats().Received, got)
 	}
 }
 
@@ -349,4 +370,11 @@ func checkChain(t *testing.T, c caller, got trail) {
 			entry = parent
 		}
 	}
+}
+
+func lastLine(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	return lines[len(lines)-1]
 }

@@ -5,36 +5,11 @@ import (
 	"errors"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"sync/atomic"
 	"testing"
 )
-
-// door stands before an ingest and relays HTTP/1.1 and h2c, so gRPC as well.
-type door struct {
-	url     string
-	refused atomic.Int64 // requests without the key
-
-	relay  http.Handler
-	header string // that must have the key, in lower case; empty: none
-}
-
-func newDoor(t *testing.T, target string) *door {
-	t.Helper()
-	d := &door{relay: relayTo(t, target)}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := plainServer(d)
-	go server.Serve(listener)
-	t.Cleanup(func() { server.Close() })
-	d.url = "http://" + listener.Addr().String()
-	return d
-}
 
 func plainServer(h http.Handler) *http.Server {
 	var both http.Protocols
@@ -78,19 +53,4 @@ func relayTo(t *testing.T, target string) http.Handler {
 		}
 		old.ServeHTTP(w, r)
 	})
-}
-
-// wants has the door answer 401 to requests without the key in the header; call it before anything is sent.
-func (d *door) wants(header string) { d.header = header }
-
-func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if d.header != "" {
-		want := map[string]string{"x-api-key": key, "authorization": "Bearer " + key}[d.header]
-		if r.Header.Get(d.header) != want {
-			d.refused.Add(1)
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-	}
-	d.relay.ServeHTTP(w, r)
 }
