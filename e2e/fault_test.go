@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/pem"
 	"fmt"
 	"math/big"
@@ -21,6 +22,12 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // faults are the ways in which an ingest can be away, by the names that docs/away.md has for them.
@@ -87,7 +94,9 @@ func (f *faulty) serve(l net.Listener) {
 		if f.fault == "tls" {
 			cfg.Certificates = []tls.Certificate{*f.bad}
 		}
-		l = tls.NewListener(l, cfg)
+		f.server.TLSConfig = cfg
+		go f.server.ServeTLS(l, "", "")
+		return
 	}
 	go f.server.Serve(l)
 }
@@ -143,14 +152,39 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "cut":
 		f.cut(w, r)
 	case "401", "413", "429", "503":
-		status, _ := strconv.Atoi(kind)
+		if r.Header.Get("Content-Type") == "application/grpc" {
+			refuseGRPC(w, grpcCodes[kind], after)
+			return
+		}
+		number, _ := strconv.Atoi(kind)
 		if after != "" {
 			w.Header().Set("Retry-After", after)
 		}
 		w.Header().Set("Content-Type", "application/x-protobuf")
-		w.WriteHeader(status)
+		w.WriteHeader(number)
 	default:
 		f.relay.ServeHTTP(w, r)
+	}
+}
+
+// grpcCodes is how the ingest says over gRPC what it says with a status over HTTP.
+var grpcCodes = map[string]codes.Code{"401": codes.Unauthenticated, "413": codes.ResourceExhausted, "429": codes.ResourceExhausted, "503": codes.Unavailable}
+
+// refuseGRPC answers without a message; after is the seconds of a RetryInfo, as OTLP has them.
+func refuseGRPC(w http.ResponseWriter, code codes.Code, after string) {
+	w.Header().Set("Content-Type", "application/grpc")
+	w.Header().Set("Grpc-Status", strconv.Itoa(int(code)))
+	w.Header().Set("Grpc-Message", "away")
+	if seconds, _ := strconv.Atoi(after); seconds > 0 {
+		s, err := status.New(code, "away").WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(time.Duration(seconds) * time.Second)})
+		if err != nil {
+			panic(err)
+		}
+		details, err := proto.Marshal(s.Proto())
+		if err != nil {
+			panic(err)
+		}
+		w.Header().Set("Grpc-Status-Details-Bin", base64.RawStdEncoding.EncodeToString(details))
 	}
 }
 
