@@ -4,8 +4,10 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 
@@ -20,13 +22,46 @@ type sink struct {
 	url string
 
 	mu      sync.Mutex
-	spans   map[string]map[string]ptrace.Span // by trace id and span id
-	copies  int                               // spans that came again
-	records map[string][]plog.LogRecord       // by trace id
+	spans   map[string]map[string]receivedSpan // by trace id and span id
+	copies  int                                // spans that came again
+	records map[string][]receivedRecord        // by trace id
+}
+
+// receivedSpan and receivedRecord come with the attributes of their resource.
+type receivedSpan struct {
+	ptrace.Span
+	resource map[string]any
+}
+
+type receivedRecord struct {
+	plog.LogRecord
+	resource map[string]any
+}
+
+// trail is what has come of one trace.
+type trail struct {
+	spans   []receivedSpan
+	records []receivedRecord
+}
+
+func (s *sink) trail(id string) trail {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return trail{slices.Collect(maps.Values(s.spans[id])), slices.Clone(s.records[id])}
+}
+
+// names is the spans' names in order.
+func (t trail) names() []string {
+	names := []string{}
+	for _, span := range t.spans {
+		names = append(names, span.Name())
+	}
+	slices.Sort(names)
+	return names
 }
 
 func newSink(t *testing.T) *sink {
-	s := &sink{spans: map[string]map[string]ptrace.Span{}, records: map[string][]plog.LogRecord{}}
+	s := &sink{spans: map[string]map[string]receivedSpan{}, records: map[string][]receivedRecord{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/traces", receive(s.takeTraces))
 	mux.HandleFunc("POST /v1/logs", receive(s.takeLogs))
@@ -67,17 +102,27 @@ func (s *sink) takeTraces(b []byte) ([]byte, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, span := range spansOf(request.Traces()) {
-		id := span.TraceID().String()
-		if s.spans[id] == nil {
-			s.spans[id] = map[string]ptrace.Span{}
+	for _, r := range request.Traces().ResourceSpans().All() {
+		resource := r.Resource().Attributes().AsRaw()
+		for _, scope := range r.ScopeSpans().All() {
+			for _, span := range scope.Spans().All() {
+				s.takeSpan(receivedSpan{span, resource})
+			}
 		}
-		if _, again := s.spans[id][span.SpanID().String()]; again {
-			s.copies++
-		}
-		s.spans[id][span.SpanID().String()] = span
 	}
 	return ptraceotlp.NewExportResponse().MarshalProto()
+}
+
+// takeSpan needs s.mu.
+func (s *sink) takeSpan(span receivedSpan) {
+	id := span.TraceID().String()
+	if s.spans[id] == nil {
+		s.spans[id] = map[string]receivedSpan{}
+	}
+	if _, again := s.spans[id][span.SpanID().String()]; again {
+		s.copies++
+	}
+	s.spans[id][span.SpanID().String()] = span
 }
 
 func (s *sink) takeLogs(b []byte) ([]byte, error) {
@@ -87,8 +132,14 @@ func (s *sink) takeLogs(b []byte) ([]byte, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, r := range recordsOf(request.Logs()) {
-		s.records[r.TraceID().String()] = append(s.records[r.TraceID().String()], r)
+	for _, r := range request.Logs().ResourceLogs().All() {
+		resource := r.Resource().Attributes().AsRaw()
+		for _, scope := range r.ScopeLogs().All() {
+			for _, record := range scope.LogRecords().All() {
+				id := record.TraceID().String()
+				s.records[id] = append(s.records[id], receivedRecord{record, resource})
+			}
+		}
 	}
 	return plogotlp.NewExportResponse().MarshalProto()
 }
