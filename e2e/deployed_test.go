@@ -304,6 +304,7 @@ func planned(t *testing.T, example string) (d deployed) {
 		t.Fatal(err)
 	}
 	made := plan.Values.resources()
+	defer func() { made.have(t, append(slices.Clip(d.Ingest.Env), d.Worker.Env...)) }()
 	d.Ingest = onCloudRun(t, made, "google_cloud_run_v2_service.ingest")
 	if example == "cloud-run" {
 		d.Worker = onCloudRun(t, made, "google_cloud_run_v2_worker_pool.worker")
@@ -326,6 +327,34 @@ func planned(t *testing.T, example string) (d deployed) {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// have fails where the environment names a topic or a subscription that terraform does not make: --create would hide it.
+func (r resources) have(t *testing.T, env []string) {
+	t.Helper()
+	var names []string
+	for key := range r {
+		if kind, _, _ := strings.Cut(key, "."); kind == "google_pubsub_topic" || kind == "google_pubsub_subscription" {
+			var object struct{ Name string }
+			r.into(t, key, &object)
+			names = append(names, kind+" "+object.Name)
+		}
+	}
+	found := 0
+	for _, e := range env {
+		key, value, _ := strings.Cut(e, "=")
+		for suffix, kind := range map[string]string{"TOPIC": "google_pubsub_topic ", "SUBSCRIPTION": "google_pubsub_subscription "} {
+			if strings.HasPrefix(key, "TAILWEIR_") && strings.HasSuffix(key, suffix) {
+				found++
+				if !slices.Contains(names, kind+value) {
+					t.Errorf("%s: terraform makes %q alone", e, names)
+				}
+			}
+		}
+	}
+	if found < 7 {
+		t.Errorf("%d topics and subscriptions in %q", found, env)
+	}
 }
 
 type cloudRunProbe struct {
