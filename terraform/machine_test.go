@@ -42,7 +42,7 @@ func TestMachine(t *testing.T) {
 				"docker-credential-gcr": ``,
 				"curl": `case "$*" in
 				  *service-accounts/default/token*) [ "$5" = "Metadata-Flavor: Google" ] && printf '{"access_token":"ya29.c.x-_","expires_in":3599,"token_type":"Bearer"}';;
-				  *secretmanager*) cat "$(dirname "$0")/../secret";;
+				  *secretmanager*) [ "$(cat)" = 'header = "Authorization: Bearer ya29.c.x-_"' ] && cat "$(dirname "$0")/../secret";;
 				  *) exit 6;; esac`,
 			} {
 				path := filepath.Join(dir, "bin", name)
@@ -76,10 +76,13 @@ func TestMachine(t *testing.T) {
 				t.Errorf("machine.env is %q", got)
 			}
 			called := read(t, calls)
+			if strings.Contains(called, "ya29") {
+				t.Errorf("the token is an argument, which everybody on the machine sees:\n%s", called)
+			}
 			for _, want := range []string{
 				"iptables -w -A INPUT -p tcp --dport 8081 -s 35.191.0.0/16 -j ACCEPT\n",
 				"iptables -w -A INPUT -p tcp --dport 8081 -s 130.211.0.0/22 -j ACCEPT\n",
-				"-H Authorization: Bearer ya29.c.x-_ https://secretmanager.googleapis.com/v1/projects/1/secrets/s/versions/3:access\n",
+				"--config - https://secretmanager.googleapis.com/v1/projects/1/secrets/s/versions/3:access\n",
 				"docker-credential-gcr configure-docker --registries=reg.example.com\n",
 				"docker pull reg.example.com/p/tailweir:v1\n",
 			} {

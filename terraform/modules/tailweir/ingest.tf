@@ -110,9 +110,11 @@ resource "google_cloud_run_v2_service" "ingest" {
       error_message = "ingest_config: shutdown must be 9s at most: Cloud Run kills 10 s after SIGTERM."
     }
   }
-  # Not before it may publish: its first requests would be refused.
+  # Not before it may publish: its first requests would be refused. And not before the payloads' subscription is there: what is
+  # published to a topic without one is confirmed, and nobody gets it.
   depends_on = [
     google_project_service.api,
+    google_pubsub_subscription.payloads,
     google_pubsub_topic_iam_member.ingest_publishes_payloads,
     google_secret_manager_secret_iam_member.config,
     google_kms_crypto_key_iam_member.agent,
