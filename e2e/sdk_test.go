@@ -83,7 +83,7 @@ func startShop(t *testing.T, l language, service, endpoint, protocol string, env
 	own = append(own, "OTEL_SERVICE_NAME="+service, "OTEL_EXPORTER_OTLP_ENDPOINT="+endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL="+protocol,
 		"OTEL_TRACES_EXPORTER=otlp", "OTEL_LOGS_EXPORTER=otlp", "OTEL_METRICS_EXPORTER=none", "OTEL_TRACES_SAMPLER=always_on")
 	s := &shop{process: start(t, append(own, env...), program, args...), language: l, service: service}
-	await(t, service+" listens", func() string {
+	awaitFor(t, 3*patience, service+" listens", func() string {
 		if why := s.exited(); why != "" {
 			t.Fatalf("%s\n%s", why, s.err.String())
 		}
