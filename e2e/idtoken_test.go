@@ -1,7 +1,12 @@
 package e2e_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -23,18 +28,21 @@ func TestIDTokens(t *testing.T) {
 		app   string
 		early time.Duration // before its end the library renews a token
 		run   func(t *testing.T) ([]string, string, []string)
+		// The Go library takes what the metadata server gives to be valid for an hour, and no test waits so long; of a service
+		// account's key file it reads when the token ends.
+		account bool
 	}{
-		{"node", 5 * time.Minute, func(t *testing.T) ([]string, string, []string) {
+		{app: "node", early: 5 * time.Minute, run: func(t *testing.T) ([]string, string, []string) {
 			env, program, args := runNode(t)
 			dir := nodePackages(t)
 			return env, program, append([]string{"--require", filepath.Join(dir, "idtoken.js")}, args[2:]...)
 		}},
-		{"python", 225 * time.Second, func(t *testing.T) ([]string, string, []string) {
+		{app: "python", early: 225 * time.Second, run: func(t *testing.T) ([]string, string, []string) {
 			env, program, args := runPython(t)
 			return append(env, "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER=google",
 				"PYTHONPATH="+pythonPackages(t)+string(os.PathListSeparator)+entryPoint(t)), program, args
 		}},
-		{"go", 225 * time.Second, runGo},
+		{app: "go", early: 225 * time.Second, run: runGo, account: true},
 	} {
 		t.Run(tt.app, func(t *testing.T) {
 			t.Parallel()
@@ -43,8 +51,12 @@ func TestIDTokens(t *testing.T) {
 			door := newGuarded(t, l.otlp)
 			lang := languageOf(tt.app)
 			lang.run = tt.run
-			s := startShop(t, lang, tt.app+" with token", door.URL, "http/protobuf", "ID_TOKEN_AUDIENCE="+audience, "GCE_METADATA_HOST="+m.addr, "GCE_METADATA_IP="+m.addr,
-				"METADATA_SERVER_DETECTION=assume-present", "HOME="+t.TempDir(), "OTEL_BSP_SCHEDULE_DELAY=200", "OTEL_BLRP_SCHEDULE_DELAY=200")
+			env := []string{"ID_TOKEN_AUDIENCE=" + audience, "GCE_METADATA_HOST=" + m.addr, "GCE_METADATA_IP=" + m.addr,
+				"METADATA_SERVER_DETECTION=assume-present", "HOME=" + t.TempDir(), "OTEL_BSP_SCHEDULE_DELAY=200", "OTEL_BLRP_SCHEDULE_DELAY=200"}
+			if tt.account {
+				env = append(env, "GOOGLE_APPLICATION_CREDENTIALS="+accountKey(t, "http://"+m.addr+"/token"))
+			}
+			s := startShop(t, lang, tt.app+" with token", door.URL, "http/protobuf", env...)
 			for range 3 { // Go shows the old one once more while it asks for another in the background
 				c := s.order("plain")
 				await(t, "trace "+c.trace+" is at the backend", func() string {
@@ -106,6 +118,9 @@ func newMetadata(t *testing.T, audience string, life time.Duration) *metadata {
 				t.Errorf("a token for audience %q is asked for, want %q", got, audience)
 			}
 			fmt.Fprint(w, m.token(audience, life))
+		case path == "/token":
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(w, `{"id_token": %q}`, m.token(audience, life))
 		case path == "universe/universe-domain", path == "universe/universe_domain":
 			fmt.Fprint(w, "googleapis.com")
 		case strings.HasPrefix(path, "instance/service-accounts/"):
@@ -118,6 +133,26 @@ func newMetadata(t *testing.T, audience string, life time.Duration) *metadata {
 	t.Cleanup(server.Close)
 	m.addr = server.Listener.Addr().String()
 	return m
+}
+
+// accountKey is the key file of a service account that asks for tokens at an address of the test.
+func accountKey(t *testing.T, address string) string {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(map[string]string{"type": "service_account", "project_id": "e2e", "private_key_id": "e2e", "client_id": "1",
+		"client_email": "shop@e2e.iam.gserviceaccount.com", "token_uri": address,
+		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return writeFile(t, "account.json", string(text))
 }
 
 // token is a JWT whose signature nobody here looks at.

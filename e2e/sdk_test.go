@@ -50,7 +50,7 @@ func runNode(t *testing.T) ([]string, string, []string) {
 
 func runPython(t *testing.T) ([]string, string, []string) {
 	dir := pythonPackages(t)
-	return []string{"OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED=true", "OTEL_SEMCONV_STABILITY_OPT_IN=http", "PYTHONUNBUFFERED=1"},
+	return []string{"OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED=true", "REQUESTS_CA_BUNDLE=", "CURL_CA_BUNDLE=", "OTEL_SEMCONV_STABILITY_OPT_IN=http", "PYTHONUNBUFFERED=1"},
 		filepath.Join(dir, "venv/bin/opentelemetry-instrument"), []string{filepath.Join(dir, "venv/bin/python"), filepath.Join(dir, "app.py")}
 }
 
