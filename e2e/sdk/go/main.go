@@ -25,7 +25,6 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploghttp"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
-	"go.opentelemetry.io/otel/log/global"
 	"go.opentelemetry.io/otel/propagation"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -78,7 +77,7 @@ func telemetry(ctx context.Context) (flush func(context.Context) error, err erro
 	logs := sdklog.NewLoggerProvider(sdklog.WithProcessor(sdklog.NewBatchProcessor(records)))
 	otel.SetTracerProvider(traces)
 	otel.SetTextMapPropagator(propagation.TraceContext{})
-	global.SetLoggerProvider(logs)
+	otel.SetLoggerProvider(logs)
 	return func(ctx context.Context) error {
 		return cmp.Or(traces.Shutdown(ctx), logs.Shutdown(ctx))
 	}, nil
