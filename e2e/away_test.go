@@ -28,19 +28,19 @@ const (
 
 var awayTimes = []time.Duration{time.Second, 10 * time.Second, time.Minute}
 
-// recommended is what docs/away.md recommends to lose least, by environment variables alone: more room in the queues, batches so
-// small that one given up costs little, and more time for an export, since the SDKs' retries end with it.
+// recommended is what docs/sdks.md recommends to lose least, by environment variables alone: more room in the queues, batches so
+// small that one given up costs little, and more time for an export, since the retries of some SDKs end with it.
 var recommended = map[string][]string{
-	"node":   batches("OTEL_EXPORTER_OTLP_TIMEOUT=30000", "60000"),
-	"kotlin": batches("OTEL_EXPORTER_OTLP_TIMEOUT=30000", "60000"),
-	"python": batches("OTEL_EXPORTER_OTLP_TIMEOUT=70", "90000"),                                                // seconds, in this SDK alone
-	"go":     append(batches("OTEL_EXPORTER_OTLP_TIMEOUT=30000", "90000"), "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"), // its HTTP exporter gives up on a refused connection at once
+	"node":   batches("16", "OTEL_EXPORTER_OTLP_TIMEOUT=30000", "60000"),
+	"kotlin": batches("16", "OTEL_EXPORTER_OTLP_TIMEOUT=30000", "60000"),
+	"python": batches("64", "OTEL_EXPORTER_OTLP_TIMEOUT=70", "90000"), // seconds, in this SDK alone
+	"go":     append(batches("64", "OTEL_EXPORTER_OTLP_TIMEOUT=30000", "90000"), "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"), // its HTTP exporter gives up on a refused connection at once
 }
 
-func batches(timeout, export string) []string {
+func batches(size, timeout, export string) []string {
 	env := []string{timeout}
 	for _, of := range []string{"OTEL_BSP_", "OTEL_BLRP_"} {
-		env = append(env, of+"MAX_QUEUE_SIZE=16384", of+"MAX_EXPORT_BATCH_SIZE=64", of+"EXPORT_TIMEOUT="+export)
+		env = append(env, of+"MAX_QUEUE_SIZE=16384", of+"MAX_EXPORT_BATCH_SIZE="+size, of+"EXPORT_TIMEOUT="+export)
 	}
 	return env
 }
