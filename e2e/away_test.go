@@ -33,7 +33,7 @@ var awayTimes = []time.Duration{time.Second, 10 * time.Second, time.Minute}
 var recommended = map[string][]string{
 	"node":   batches("16", "OTEL_EXPORTER_OTLP_TIMEOUT=30000", "60000"),
 	"kotlin": batches("16", "OTEL_EXPORTER_OTLP_TIMEOUT=30000", "60000"),
-	"python": batches("64", "OTEL_EXPORTER_OTLP_TIMEOUT=70", "90000"), // seconds, in this SDK alone
+	"python": batches("64", "OTEL_EXPORTER_OTLP_TIMEOUT=70", "90000"),                                                // seconds, in this SDK alone
 	"go":     append(batches("64", "OTEL_EXPORTER_OTLP_TIMEOUT=30000", "90000"), "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"), // its HTTP exporter gives up on a refused connection at once
 }
 
