@@ -187,8 +187,11 @@ func TestHTTP2Floods(t *testing.T) {
 		}},
 		// It costs both ends as much, and ends with IdleTimeout at the latest; see TestSlowHeaders.
 		{"empty CONTINUATION", false, false, func(i int) []byte {
-			if i == 0 {
+			switch i {
+			case 0:
 				return h2frame(frameHeaders, 0, 1, exportHeaders)
+			case 100:
+				return nil
 			}
 			return bytes.Repeat(h2frame(frameContinuation, 0, 1, nil), 1000)
 		}},
