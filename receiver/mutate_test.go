@@ -132,8 +132,7 @@ func (a *attacker) spoilHead(at *attack) {
 func (a *attacker) protobuf(b []byte, depth int) []byte {
 	var out []byte
 	for len(b) > 0 {
-		number, kind, n := protowire.ConsumeField(b)
-		_ = kind
+		_, _, n := protowire.ConsumeField(b)
 		if n < 0 {
 			return append(out, b...)
 		}
