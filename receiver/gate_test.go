@@ -263,7 +263,9 @@ func TestRewriter(t *testing.T) {
 		{"other", func(otlp.Signal, []byte) ([]byte, error) { return bytes.Clone(other), nil }, Config{}, codes.OK, other},
 		{"nothing left", func(otlp.Signal, []byte) ([]byte, error) { return nil, nil }, Config{}, codes.OK, nil},
 		{"error", func(otlp.Signal, []byte) ([]byte, error) { return nil, errors.New("no") }, Config{}, codes.InvalidArgument, nil},
-		{"too large", func(_ otlp.Signal, b []byte) ([]byte, error) { return append(bytes.Clone(b), make([]byte, 2000)...), nil },
+		{"too large", func(_ otlp.Signal, b []byte) ([]byte, error) {
+			return append(bytes.Clone(b), make([]byte, 2000)...), nil
+		},
 			Config{MaxBody: len(body), MaxInflated: len(body) + 1000}, codes.ResourceExhausted, nil},
 		{"no memory", func(otlp.Signal, []byte) ([]byte, error) { return make([]byte, 1<<20), nil },
 			Config{MaxBody: 1 << 10, MaxInflated: 8 << 10, MaxBytesInFlight: 64 << 10}, codes.ResourceExhausted, nil},
