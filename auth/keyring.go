@@ -5,11 +5,14 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,19 +37,59 @@ type Limit struct {
 	Bytes    strictyaml.Size `yaml:"bytes"`    // per second, of bodies as they come
 }
 
-// Moment is a time in the file: a date, which is its beginning in UTC, or an RFC 3339 time.
+// YAML returns the entry as a list of one, to be put behind others.
+func (e Entry) YAML() []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "- name: %s\n  hash: %s\n", quoted(e.Name), e.Hash)
+	sep := "  attributes: {"
+	for _, k := range slices.Sorted(maps.Keys(e.Attributes)) {
+		fmt.Fprintf(&b, "%s%s: %s", sep, quoted(k), quoted(e.Attributes[k]))
+		sep = ", "
+	}
+	if len(e.Attributes) > 0 {
+		b.WriteString("}\n")
+	}
+	switch l := e.Limit; {
+	case l.Requests != 0 && l.Bytes != 0:
+		fmt.Fprintf(&b, "  limit: {requests: %d, bytes: %s}\n", l.Requests, l.Bytes)
+	case l.Requests != 0:
+		fmt.Fprintf(&b, "  limit: {requests: %d}\n", l.Requests)
+	case l.Bytes != 0:
+		fmt.Fprintf(&b, "  limit: {bytes: %s}\n", l.Bytes)
+	}
+	if !e.Until.IsZero() {
+		fmt.Fprintf(&b, "  until: %s\n", e.Until.Format(time.RFC3339))
+	}
+	return b.Bytes()
+}
+
+// quoted is a string as JSON, which is YAML, too.
+func quoted(s string) string {
+	b, _ := json.Marshal(s) // strings always marshal
+	return string(b)
+}
+
+// ParseMoment reads a date, which is its beginning in UTC, or an RFC 3339 time.
+func ParseMoment(s string) (Moment, error) {
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil && !t.IsZero() {
+			return Moment{t}, nil
+		}
+	}
+	return Moment{}, errors.New("is no time, want a date such as 2027-03-31, or 2027-03-31T18:00:00Z")
+}
+
+// Moment is a time in the file; see ParseMoment.
 type Moment struct{ time.Time }
 
 // UnmarshalStrict implements strictyaml.Unmarshaler.
 func (m *Moment) UnmarshalStrict(d *strictyaml.Decoder, n *yaml.Node, path string) {
-	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		t, err := time.Parse(layout, n.Value)
-		if n.Kind == yaml.ScalarNode && err == nil && !t.IsZero() {
-			m.Time = t
-			return
-		}
+	t, err := ParseMoment(n.Value) // of what is no scalar the value is empty
+	if err != nil {
+		d.Faultf(path, "%v", err)
+		return
 	}
-	d.Faultf(path, "is no time, want a date such as 2027-03-31, or 2027-03-31T18:00:00Z")
+	*m = t
 }
 
 // Keyring is the keys of a file. A nil one has none.
@@ -172,6 +215,15 @@ func (r *Keyring) list() []*key {
 
 func (k *key) expired(now time.Time) bool { return !k.until.IsZero() && !now.Before(k.until) }
 
+// Entries returns what the file says of its keys but for their hashes and attributes, in its order.
+func (r *Keyring) Entries() []Entry {
+	var all []Entry
+	for _, k := range r.list() {
+		all = append(all, Entry{Name: k.caller.Name, Limit: k.use.limit, Until: Moment{k.until}})
+	}
+	return all
+}
+
 // Names returns the names of the keys, in the order of the file.
 func (r *Keyring) Names() []string {
 	var names []string
@@ -226,7 +278,7 @@ func readKeys(file string) ([]byte, error) {
 	case len(src) > mostKeysBytes:
 		return nil, fmt.Errorf("keys: %s has more than %d bytes", file, mostKeysBytes)
 	}
-	return bytes.TrimPrefix(src, []byte("\uFEFF")), nil
+	return src, nil
 }
 
 // Load reads and parses a file of keys.

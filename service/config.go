@@ -62,6 +62,7 @@ type IngestConfig struct {
 	MaxRequests    int             `yaml:"max_requests"`
 	MaxInFlight    strictyaml.Size `yaml:"max_bytes_in_flight"`
 	PublishTimeout time.Duration   `yaml:"publish_timeout"`
+	Auth           AuthConfig      `yaml:"auth"`
 	Admin          string          `yaml:"admin"`
 	MaxConnections int             `yaml:"max_connections"`
 	Limits         LimitsConfig    `yaml:"limits"`
@@ -119,6 +120,7 @@ func Default() Config {
 			Listen: []string{":4318"}, MaxBody: 20_000_000, MaxInflated: 64 << 20,
 			MaxRequests: 1000, MaxInFlight: 256 << 20, PublishTimeout: 8 * time.Second,
 			MaxConnections: 10_000, Limits: defaultLimits(), CORS: CORSConfig{MaxAge: 2 * time.Hour},
+			Auth: AuthConfig{Google: GoogleAuthConfig{Skew: time.Minute}},
 		},
 		Window: WindowConfig{
 			Settle: w.Settle, Idle: w.Idle, MaxAge: w.MaxAge, Slack: 3 * time.Second, StartDelay: 12 * time.Second,
@@ -164,6 +166,14 @@ func Load(getenv func(string) string) (Config, error) {
 	set("TAILWEIR_CONSOLE", &cfg.Console.Listen)
 	set("TAILWEIR_ADMIN", &cfg.Ingest.Admin)
 	set("TAILWEIR_ADMIN", &cfg.Worker.Admin)
+	set("TAILWEIR_KEYS", &cfg.Ingest.Auth.Keys)
+	switch auth := getenv("TAILWEIR_AUTH"); auth {
+	case "":
+	case "none":
+		cfg.Ingest.Auth.None = true
+	default:
+		return cfg, fmt.Errorf("TAILWEIR_AUTH is %q, want none or nothing: keys are TAILWEIR_KEYS=FILE, Google's tokens ingest.auth.google in the file of settings", auth)
+	}
 	if port := getenv("PORT"); port != "" {
 		cfg.Ingest.Listen = []string{":" + port}
 	}
@@ -239,6 +249,7 @@ func (c *Config) check(d *strictyaml.Decoder) {
 	within(d, "ingest.max_bytes_in_flight", c.Ingest.MaxInFlight, c.Ingest.MaxBody+3*c.Ingest.MaxInflated, 1<<40)
 	within(d, "ingest.publish_timeout", c.Ingest.PublishTimeout, 100*time.Millisecond, time.Minute)
 	c.Ingest.check(d)
+	c.Ingest.Auth.check(d)
 	within(d, "console.max_bytes", c.Console.MaxBytes, 1<<20, 1<<40)
 	c.checkExporters(d)
 }

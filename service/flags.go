@@ -31,6 +31,11 @@ func Begin(ctx context.Context, c Command, args []string, getenv func(string) st
 	if p.Config, err = Load(getenv); err != nil {
 		return p, &UsageError{err}
 	}
+	if c.Check != nil {
+		if err := c.Check(p.Config); err != nil {
+			return p, &UsageError{err}
+		}
+	}
 	p.Log = CloudLog(os.Stderr)
 	for _, w := range p.Config.Warnings {
 		p.Log.Warn(w)
@@ -50,6 +55,7 @@ func Begin(ctx context.Context, c Command, args []string, getenv func(string) st
 type Command struct {
 	Name, About string
 	Switches    []Switch
+	Check       func(Config) error // of the settings; nil: nothing more
 }
 
 // Switch is a flag without a value.

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"tailweir/auth"
 	"tailweir/queue"
 	"tailweir/receiver"
 )
@@ -16,10 +17,11 @@ import (
 type Ingest struct {
 	receiver  *receiver.Receiver
 	publisher *queue.Publisher
+	gate      *auth.Gate // nil: nobody is asked
 	admin     http.Handler
 }
 
-// NewIngest joins the parts and starts nothing.
+// NewIngest joins the parts and starts nothing. It is an error that nothing says who may send, unless Pub/Sub is an emulator.
 func NewIngest(cfg Config, client *queue.Client, log *slog.Logger) (*Ingest, error) {
 	rc := receiver.Config{
 		MaxBody: int(cfg.Ingest.MaxBody), MaxInflated: int(cfg.Ingest.MaxInflated), MaxRequests: cfg.Ingest.MaxRequests,
@@ -29,9 +31,16 @@ func NewIngest(cfg Config, client *queue.Client, log *slog.Logger) (*Ingest, err
 	if err := rc.Validate(); err != nil {
 		return nil, err
 	}
-	in := &Ingest{publisher: client.Publisher(cfg.Queue.Topic, queue.PublisherConfig{Timeout: cfg.Ingest.PublishTimeout})}
+	gate, err := openGate(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	if gate != nil {
+		rc.Gate = door{gate}
+	}
+	in := &Ingest{gate: gate, publisher: client.Publisher(cfg.Queue.Topic, queue.PublisherConfig{Timeout: cfg.Ingest.PublishTimeout})}
 	in.receiver = receiver.New(in.publisher, rc)
-	metrics, err := ingestMetrics(in.receiver)
+	metrics, err := ingestMetrics(in.receiver, gate)
 	if err != nil {
 		return nil, err
 	}
@@ -45,6 +54,9 @@ func (in *Ingest) Run(ctx context.Context, admin net.Listener, listeners ...net.
 	g, ctx := errgroup.WithContext(ctx)
 	for _, l := range listeners {
 		g.Go(func() error { return in.receiver.Serve(ctx, l) })
+	}
+	if in.gate != nil {
+		g.Go(func() error { return in.gate.Run(ctx) })
 	}
 	if admin != nil {
 		g.Go(func() error { return serveAdmin(ctx, admin, in.admin) })

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
+	"tailweir/auth"
 	"tailweir/fleet/member"
 	"tailweir/otlp"
 	"tailweir/pipeline"
@@ -132,7 +133,7 @@ func (w *Worker) seeQueue(see func(int64, ...attribute.KeyValue)) {
 	}
 }
 
-func ingestMetrics(r *receiver.Receiver) (http.Handler, error) {
+func ingestMetrics(r *receiver.Receiver, gate *auth.Gate) (http.Handler, error) {
 	m, handler, err := meter("tailweir/ingest")
 	if err != nil {
 		return nil, err
@@ -140,8 +141,8 @@ func ingestMetrics(r *receiver.Receiver) (http.Handler, error) {
 	read := func(f func(receiver.Stats) int64) func(func(int64, ...attribute.KeyValue)) {
 		return func(see func(int64, ...attribute.KeyValue)) { see(f(r.Stats())) }
 	}
-	return handler, register(m, []instrument{
-		{"tailweir.ingest.requests", "{request}", "Requests by signal, encoding and outcome.", false, func(see func(int64, ...attribute.KeyValue)) {
+	all := []instrument{
+		{"tailweir.ingest.requests", "{request}", "Requests by signal, encoding and outcome; those of who may not send are denied_… by reason.", false, func(see func(int64, ...attribute.KeyValue)) {
 			for _, c := range r.Stats().Requests {
 				see(int64(c.Count), attribute.String("signal", c.Signal.String()), attribute.String("encoding", c.Encoding.String()), attribute.String("outcome", c.Outcome.String()))
 			}
@@ -164,5 +165,9 @@ func ingestMetrics(r *receiver.Receiver) (http.Handler, error) {
 		}},
 		{"tailweir.ingest.in_flight", "By", "Memory of the requests in flight.", true, read(func(s receiver.Stats) int64 { return s.BytesInFlight })},
 		{"tailweir.ingest.in_flight.limit", "By", "Above it requests are answered UNAVAILABLE before their body is read.", true, read(func(s receiver.Stats) int64 { return s.MaxBytesInFlight })},
-	})
+	}
+	if gate != nil {
+		all = append(all, keyInstruments(gate)...)
+	}
+	return handler, register(m, all)
 }

@@ -11,7 +11,7 @@ import (
 
 // RunIngest is the command ingest: it takes OTLP over HTTP and gRPC on one port and answers once Pub/Sub has confirmed the payload.
 func RunIngest(ctx context.Context, args []string, getenv func(string) string) error {
-	p, err := Begin(ctx, Command{Name: "ingest", About: "OTLP in, Pub/Sub out."}, args, getenv)
+	p, err := Begin(ctx, Command{Name: "ingest", About: "OTLP in, Pub/Sub out.", Check: func(c Config) error { return c.Ingest.Auth.decided(c.Emulator) }}, args, getenv)
 	if err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func RunIngest(ctx context.Context, args []string, getenv func(string) string) e
 	if err != nil {
 		return &UsageError{err}
 	}
-	p.Log.Info("ingest is up", "version", version.String(), "listen", Addresses(listeners), "project", cfg.Project, "topic", cfg.Queue.Topic)
+	p.Log.Info("ingest is up", "version", version.String(), "listen", Addresses(listeners), "project", cfg.Project, "topic", cfg.Queue.Topic, "auth", cfg.Ingest.Auth.String())
 	err = in.Run(ctx, admin, listeners...)
 	s := in.Stats()
 	p.Log.Info("ingest is done", "spans", s.Spans.Accepted, "logs", s.Records.Accepted, "messages", s.Messages)

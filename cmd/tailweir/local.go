@@ -25,7 +25,7 @@ import (
 type localOptions struct {
 	otlp, otlpGRPC, console string
 	policies                string
-	endpoint, out           string
+	endpoint, out, keys     string
 	tracesOnly              bool
 	origins                 string
 	settle, idle, maxAge    time.Duration
@@ -45,6 +45,7 @@ func localFlags(args []string) (localOptions, error) {
 	flags.BoolVar(&o.tracesOnly, "otlp-traces-only", false, "send no log records to --otlp-endpoint, for a backend that takes none")
 	flags.StringVar(&o.origins, "cors-origins", "", "`ORIGINS` of web pages that may send from a browser, with commas: https://shop.example.com, http://localhost:*, or * for all")
 	flags.StringVar(&o.out, "out", "", "`DIR` to write kept data to as OTLP JSON lines, traces.jsonl and logs.jsonl")
+	flags.StringVar(&o.keys, "keys", "", "`FILE` of keys, one of which apps have to show (default: nobody is asked)")
 	flags.DurationVar(&o.settle, "settle", 6*time.Second, "`quiet` time after which a trace with its root is decided")
 	flags.DurationVar(&o.idle, "idle", 10*time.Second, "`quiet` time after which a trace without a root is decided")
 	flags.DurationVar(&o.maxAge, "max-age", 30*time.Second, "`time` after which a trace is decided in any case")
@@ -74,6 +75,7 @@ func (o localOptions) config() (service.Config, error) {
 			return cfg, fmt.Errorf("--cors-origins: %w", err)
 		}
 	}
+	cfg.Ingest.Auth.Keys, cfg.Ingest.Auth.None = o.keys, o.keys == ""
 	if o.endpoint != "" {
 		e := service.ExporterConfig{Type: "otlp", Endpoint: o.endpoint}
 		if o.tracesOnly {
@@ -173,7 +175,7 @@ func serveLocal(ctx context.Context, cfg service.Config, d doors, log *slog.Logg
 	if err != nil {
 		return &service.UsageError{Err: err}
 	}
-	w, err := service.NewWorker(cfg, service.WorkerOptions{Client: client, Log: log, Console: d.console, Endpoints: environment(d), Local: true})
+	w, err := service.NewWorker(cfg, service.WorkerOptions{Client: client, Log: log, Console: d.console, Endpoints: environment(cfg, d), Local: true})
 	if err != nil {
 		return &service.UsageError{Err: err}
 	}
@@ -231,12 +233,16 @@ func awaitDelivery(ctx context.Context, pubsub *broker.Server, w *service.Worker
 }
 
 // environment is what an app needs to send here.
-func environment(d doors) []string {
-	return []string{
+func environment(cfg service.Config, d doors) []string {
+	lines := []string{
 		"export OTEL_EXPORTER_OTLP_ENDPOINT=http://" + dialable(d.otlp[0]),
 		"export OTEL_TRACES_SAMPLER=always_on",
 		"export OTEL_BSP_SCHEDULE_DELAY=1000",
 	}
+	if cfg.Ingest.Auth.Keys != "" {
+		lines = append(lines, "export OTEL_EXPORTER_OTLP_HEADERS=x-api-key=KEY")
+	}
+	return lines
 }
 
 // dialable is an address that a program on this machine can connect to.
@@ -259,7 +265,7 @@ func greet(w io.Writer, cfg service.Config, d doors) {
 		fmt.Fprintf(w, "  kept to    %s\n", e)
 	}
 	fmt.Fprintf(w, "\nIn an app's environment:\n\n")
-	for _, line := range environment(d) {
+	for _, line := range environment(cfg, d) {
 		fmt.Fprintf(w, "  %s\n", line)
 	}
 	fmt.Fprintf(w, `

@@ -9,6 +9,7 @@
 //	tailweir decide [flags]   what policies would decide on the traces in files
 //	tailweir check [flags]    validates a configuration, or makes one from a collector's
 //	tailweir probe [flags]    measures whether a fleet can run on a project's Pub/Sub
+//	tailweir key new|check    makes keys for apps, checks a file of them
 //	tailweir version          which build this is
 package main
 
@@ -34,6 +35,7 @@ const usage = `usage: tailweir <command> [flags]
   decide   what policies would decide on the traces in files, without deciding anything
   check    validates a configuration and prints what is effective; --from-collector makes one from a collector's
   probe    measures whether a fleet can run on a project's Pub/Sub, and with which fleet_timing
+  key      makes a key for an app, checks a file of keys
   version  which build this is
 
 tailweir <command> --help lists the flags.`
@@ -42,7 +44,7 @@ func main() { os.Exit(service.Main("tailweir", run)) }
 
 func run(ctx context.Context, args []string, getenv func(string) string) error {
 	if len(args) == 0 {
-		return &service.UsageError{Err: errors.New("no command given: want local, ingest, worker, broker, fleet, decide, check, probe or version; tailweir --help says more")}
+		return &service.UsageError{Err: errors.New("no command given: want local, ingest, worker, broker, fleet, decide, check, probe, key or version; tailweir --help says more")}
 	}
 	switch args[0] {
 	case "local":
@@ -61,6 +63,8 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 		return help(runCheck(args[1:]))
 	case "probe":
 		return help(runProbe(ctx, args[1:], getenv))
+	case "key":
+		return help(runKey(args[1:], os.Stdin, os.Stdout, os.Stderr))
 	case "version", "--version":
 		if len(args) > 1 {
 			return &service.UsageError{Err: fmt.Errorf("version: unexpected argument %q", args[1])}
@@ -71,7 +75,7 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 		fmt.Println(usage)
 		return nil
 	}
-	return &service.UsageError{Err: fmt.Errorf("unknown command %q: want local, ingest, worker, broker, fleet, decide, check, probe or version; tailweir --help says more", args[0])}
+	return &service.UsageError{Err: fmt.Errorf("unknown command %q: want local, ingest, worker, broker, fleet, decide, check, probe, key or version; tailweir --help says more", args[0])}
 }
 
 // help makes asking for the flags a success.
