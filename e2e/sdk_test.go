@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -150,23 +149,12 @@ func keeping(t *testing.T, policies string, flags ...string) (*local, *sink) {
 	return startLocal(t, flags...), backend
 }
 
-// newKey makes a key as people do, and the file that the ingest reads.
-func newKey(t *testing.T) (key, file string) {
-	t.Helper()
-	p := start(t, nil, command("tailweir"), "key", "new", "--name", "e2e")
-	p.finish(patience)
-	key = regexp.MustCompile(`tailweir_\w+`).FindString(lastLine(p.err.lines()))
-	if key == "" {
-		t.Fatalf("tailweir key new shows no key:\n%s", p.err.String())
-	}
-	return key, writeFile(t, "keys.yaml", p.out.String())
-}
-
 // TestSDKs sends traces and logs of a service in each language by each exporter of its SDK to an ingest that wants a key. The SDKs
 // show it in either header, by OTEL_EXPORTER_OTLP_HEADERS alone.
 func TestSDKs(t *testing.T) {
 	t.Parallel()
-	key, file := newKey(t)
+	file := filepath.Join(t.TempDir(), "keys.yaml")
+	key := newKey(t, file, "--name", "e2e")
 	l, backend := keepAll(t, "--keys", file)
 	headers := []string{"x-api-key=" + key, "Authorization=Bearer%20" + key}
 	for _, lang := range languages {
@@ -191,8 +179,9 @@ func TestSDKs(t *testing.T) {
 // TestWrongKey: an app with a key that is not in the file sends in vain, says so, and serves on.
 func TestWrongKey(t *testing.T) {
 	t.Parallel()
-	_, file := newKey(t)
-	stranger, _ := newKey(t)
+	file := filepath.Join(t.TempDir(), "keys.yaml")
+	newKey(t, file, "--name", "e2e")
+	stranger := newKey(t, filepath.Join(t.TempDir(), "others.yaml"), "--name", "other")
 	l, backend := keepAll(t, "--keys", file)
 	s := startShop(t, languageOf("go"), "stranger", l.otlp, "http/protobuf", "OTEL_EXPORTER_OTLP_HEADERS=x-api-key="+stranger)
 	c := s.order("fast")
@@ -370,11 +359,4 @@ func checkChain(t *testing.T, c caller, got trail) {
 			entry = parent
 		}
 	}
-}
-
-func lastLine(lines []string) string {
-	if len(lines) == 0 {
-		return ""
-	}
-	return lines[len(lines)-1]
 }

@@ -3,6 +3,7 @@ package receiver
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"io"
 	"log/slog"
 	"net"
@@ -191,7 +192,13 @@ func (k kind) do(c *http.Client, req *http.Request) (result, error) {
 	}
 	text := resp.Header.Get("Grpc-Status") + resp.Trailer.Get("Grpc-Status")
 	code, err := strconv.Atoi(text)
-	return result{Code: codes.Code(code), Delayed: resp.Header.Get("Grpc-Status-Details-Bin") != ""}, err
+	return result{Code: codes.Code(code), Delayed: delayed(resp.Header.Get("Grpc-Status-Details-Bin"))}, err
+}
+
+// delayed reports whether the details of a status ask for a delay.
+func delayed(details string) bool {
+	b, err := base64.RawStdEncoding.DecodeString(details)
+	return err == nil && bytes.Contains(b, []byte("google.rpc.RetryInfo"))
 }
 
 // framed puts a gRPC header that declares size bytes before message.

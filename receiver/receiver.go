@@ -8,6 +8,13 @@
 // multiplexed on one HTTP/2 connection. gRPC is spoken by hand on net/http, since a unary call needs little of
 // it and grpc-go's ServeHTTP costs almost twice the CPU.
 //
+// Browsers send by OTLP/HTTP or gRPC-Web, from the pages that Config.CORS names; a preflight is answered before all else, since it
+// carries no key. zstd is taken beside gzip and published as gzip.
+//
+// Everything a sender chooses is bounded: bodies before and after decompression, what is in them ([Limits]), requests, bytes and
+// connections at a time, headers, and the time for each step. docs/conformance.md lists what OTLP asks for and what was tried against
+// it, each with its test.
+//
 // What is refused is refused with the codes that an SDK handles right: UNAVAILABLE/503 with a delay for what can
 // be retried, INVALID_ARGUMENT/400 and RESOURCE_EXHAUSTED/413 for what cannot.
 package receiver
@@ -21,7 +28,6 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 	"google.golang.org/grpc/codes"
 
 	"tailweir/otlp"
@@ -54,7 +60,7 @@ type Receiver struct {
 	streams    budget       // calls of Watch and reflection
 	cors       *cors        // nil: off
 	reflection http.Handler // nil: off
-	zstd       func() *zstd.Decoder
+	unzippers  sync.Pool    // *unzipper
 	conns      conns
 }
 
@@ -77,7 +83,7 @@ func New(pub Publisher, cfg Config) *Receiver {
 	r.stopping = make(chan struct{})
 	r.streams.max = maxStreamCalls
 	r.conns = conns{max: cfg.MaxConnections, open: make(map[*conn]struct{})}
-	r.zstd = sync.OnceValue(newZstd)
+	r.unzippers.New = newUnzipper
 	r.cors, _ = newCORS(cfg.CORS) // which Validate has tried
 	if cfg.Reflection {
 		r.reflection = newReflection()
