@@ -66,7 +66,7 @@ type outage struct {
 	Says     string  `json:"says"`      // the first of them
 }
 
-// TestAway measures what apps do when the ingest is away. In CI: one app of each kind for a second of 503, and nothing may be lost.
+// TestAway measures what apps do when the ingest is away. In CI: Node and Go for a second of 503, and nothing may be lost.
 // TAILWEIR_AWAY=full measures everything and writes docs/away.md; -run 'TestAway/cells/hang/default/node' and the like some of it.
 func TestAway(t *testing.T) {
 	t.Parallel()
