@@ -1,4 +1,4 @@
-# make test   everything that must hold; needs Go alone (what needs Node, Chromium, Java or Terraform is skipped with a line that says so)
+# make test   everything that must hold; needs Go alone (what needs Node, Python, Chromium, Java, Maven or Terraform is skipped with a line that says so)
 # make torture  the same under kills, stops and a failing Pub/Sub, for ROUNDS rounds, JOBS at a time, with WORKERS workers that
 #             decide as one; TORTURE has further flags, such as --emulator, --seed 7 or --sink telemetry,cloudlogging
 # make bench  load → ingest → broker → worker → sink as processes: CPU per span, memory, spans per second, completeness

@@ -182,6 +182,9 @@ func credential(h http.Header) (shown string, bearer bool) {
 		return "", false
 	}
 	scheme, rest, _ := strings.Cut(strings.TrimSpace(v[0]), " ")
+	if rest == "" { // a value for OTEL_EXPORTER_OTLP_HEADERS is to be percent-encoded, and some SDKs do not decode it
+		scheme, rest, _ = strings.Cut(scheme, "%20")
+	}
 	switch {
 	case scheme == "":
 		return "", false

@@ -88,7 +88,7 @@ func (t *tokens) known(token string) (email string, ok bool) {
 }
 
 // errUnverified is the end of a verification that says nothing of the token.
-var errUnverified = errors.New("Google's public keys cannot be had")
+var errUnverified = errors.New("public keys of Google cannot be had")
 
 // verify returns whose the token is.
 func (t *tokens) verify(ctx context.Context, token string) (email string, err error) {

@@ -33,7 +33,8 @@ func TestBrowserSDK(t *testing.T) {
 	page := httptest.NewServer(mux)
 	defer page.Close()
 
-	key, file := newKey(t)
+	file := filepath.Join(t.TempDir(), "keys.yaml")
+	key := newKey(t, file, "--name", "e2e")
 	l, backend := keepAll(t, "--keys", file, "--cors-origins", page.URL)
 	open := func(address string) (trace string) {
 		t.Helper()

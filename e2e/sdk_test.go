@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -50,7 +49,7 @@ func runNode(t *testing.T) ([]string, string, []string) {
 
 func runPython(t *testing.T) ([]string, string, []string) {
 	dir := pythonPackages(t)
-	return []string{"OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED=true", "OTEL_SEMCONV_STABILITY_OPT_IN=http", "PYTHONUNBUFFERED=1"},
+	return []string{"OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED=true", "REQUESTS_CA_BUNDLE=", "CURL_CA_BUNDLE=", "OTEL_SEMCONV_STABILITY_OPT_IN=http", "PYTHONUNBUFFERED=1"},
 		filepath.Join(dir, "venv/bin/opentelemetry-instrument"), []string{filepath.Join(dir, "venv/bin/python"), filepath.Join(dir, "app.py")}
 }
 
@@ -83,7 +82,7 @@ func startShop(t *testing.T, l language, service, endpoint, protocol string, env
 	own = append(own, "OTEL_SERVICE_NAME="+service, "OTEL_EXPORTER_OTLP_ENDPOINT="+endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL="+protocol,
 		"OTEL_TRACES_EXPORTER=otlp", "OTEL_LOGS_EXPORTER=otlp", "OTEL_METRICS_EXPORTER=none", "OTEL_TRACES_SAMPLER=always_on")
 	s := &shop{process: start(t, append(own, env...), program, args...), language: l, service: service}
-	await(t, service+" listens", func() string {
+	awaitFor(t, 3*patience, service+" listens", func() string {
 		if why := s.exited(); why != "" {
 			t.Fatalf("%s\n%s", why, s.err.String())
 		}
@@ -150,23 +149,12 @@ func keeping(t *testing.T, policies string, flags ...string) (*local, *sink) {
 	return startLocal(t, flags...), backend
 }
 
-// newKey makes a key as people do, and the file that the ingest reads.
-func newKey(t *testing.T) (key, file string) {
-	t.Helper()
-	p := start(t, nil, command("tailweir"), "key", "new", "--name", "e2e")
-	p.finish(patience)
-	key = regexp.MustCompile(`tailweir_\w+`).FindString(lastLine(p.err.lines()))
-	if key == "" {
-		t.Fatalf("tailweir key new shows no key:\n%s", p.err.String())
-	}
-	return key, writeFile(t, "keys.yaml", p.out.String())
-}
-
 // TestSDKs sends traces and logs of a service in each language by each exporter of its SDK to an ingest that wants a key. The SDKs
 // show it in either header, by OTEL_EXPORTER_OTLP_HEADERS alone.
 func TestSDKs(t *testing.T) {
 	t.Parallel()
-	key, file := newKey(t)
+	file := filepath.Join(t.TempDir(), "keys.yaml")
+	key := newKey(t, file, "--name", "e2e")
 	l, backend := keepAll(t, "--keys", file)
 	headers := []string{"x-api-key=" + key, "Authorization=Bearer%20" + key}
 	for _, lang := range languages {
@@ -191,8 +179,9 @@ func TestSDKs(t *testing.T) {
 // TestWrongKey: an app with a key that is not in the file sends in vain, says so, and serves on.
 func TestWrongKey(t *testing.T) {
 	t.Parallel()
-	_, file := newKey(t)
-	stranger, _ := newKey(t)
+	file := filepath.Join(t.TempDir(), "keys.yaml")
+	newKey(t, file, "--name", "e2e")
+	stranger := newKey(t, filepath.Join(t.TempDir(), "others.yaml"), "--name", "other")
 	l, backend := keepAll(t, "--keys", file)
 	s := startShop(t, languageOf("go"), "stranger", l.otlp, "http/protobuf", "OTEL_EXPORTER_OTLP_HEADERS=x-api-key="+stranger)
 	c := s.order("fast")
@@ -370,11 +359,4 @@ func checkChain(t *testing.T, c caller, got trail) {
 			entry = parent
 		}
 	}
-}
-
-func lastLine(lines []string) string {
-	if len(lines) == 0 {
-		return ""
-	}
-	return lines[len(lines)-1]
 }

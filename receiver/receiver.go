@@ -8,6 +8,13 @@
 // multiplexed on one HTTP/2 connection. gRPC is spoken by hand on net/http, since a unary call needs little of
 // it and grpc-go's ServeHTTP costs almost twice the CPU.
 //
+// Browsers send by OTLP/HTTP or gRPC-Web, from the pages that Config.CORS names; a preflight is answered before all else, since it
+// carries no key. zstd is taken beside gzip and published as gzip.
+//
+// Everything a sender chooses is bounded: bodies before and after decompression, what is in them ([Limits]), requests, bytes and
+// connections at a time, headers, and the time for each step. docs/conformance.md lists what OTLP asks for and what was tried against
+// it, each with its test.
+//
 // What is refused is refused with the codes that an SDK handles right: UNAVAILABLE/503 with a delay for what can
 // be retried, INVALID_ARGUMENT/400 and RESOURCE_EXHAUSTED/413 for what cannot.
 package receiver

@@ -147,14 +147,17 @@ func TestReflection(t *testing.T) {
 		t.Errorf("end of the stream: %v", err)
 	}
 
-	old, err := reflectionv1alpha.NewServerReflectionClient(dial(t, addr)).ServerReflectionInfo(t.Context())
+	// v1alpha has the same messages under other names.
+	desc := &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
+	old, err := dial(t, addr).NewStream(t.Context(), desc, reflectionv1alpha.ServerReflection_ServerReflectionInfo_FullMethodName)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := old.Send(&reflectionv1alpha.ServerReflectionRequest{MessageRequest: &reflectionv1alpha.ServerReflectionRequest_ListServices{}}); err != nil {
+	if err := old.SendMsg(&reflectionv1.ServerReflectionRequest{MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{}}); err != nil {
 		t.Fatal(err)
 	}
-	if resp, err := old.Recv(); err != nil || len(resp.GetListServicesResponse().GetService()) != len(servedHere) {
+	resp := new(reflectionv1.ServerReflectionResponse)
+	if err := old.RecvMsg(resp); err != nil || len(resp.GetListServicesResponse().GetService()) != len(servedHere) {
 		t.Errorf("v1alpha: %v, %v", resp, err)
 	}
 	old.CloseSend()

@@ -43,7 +43,7 @@ var skippable = []byte("\x50\x2a\x4d\x18\x03\x00\x00\x00abc")
 
 // TestZstd sends zstd of all kinds by every protocol, and wants it on the shelf as gzip, with the same content.
 func TestZstd(t *testing.T) {
-	for _, n := range []int{0, 1, 39, 1500} {
+	for _, n := range []int{0, 1, 39, 400} {
 		request := spansOf(n, 470, nil)
 		payload, text := encoded(t, request), asJSON(t, request)
 		half := len(payload) / 2
@@ -56,15 +56,13 @@ func TestZstd(t *testing.T) {
 			},
 		}
 		for name, form := range forms {
+			packed := map[bool][]byte{false: form(payload), true: form(text)}
 			for _, k := range kinds {
 				t.Run(fmt.Sprintf("%d spans/%s/%s", n, name, k.name), func(t *testing.T) {
 					pub := new(shelf)
 					r, addr := open(t, pub, Config{})
-					body := form(payload)
-					switch k.encoding {
-					case JSON:
-						body = form(text)
-					case GRPC:
+					body := packed[k.encoding == JSON]
+					if k.encoding == GRPC {
 						body = frame(1, body)
 					}
 					if got := sendCoded(t, addr, k, "zstd", body); got != k.accepted() {

@@ -79,7 +79,7 @@ func TestEffectiveIsAFile(t *testing.T) {
 		"block":    "compat: strict\ntail_sampling: {decision_wait: 20s, sample_on_first_match: true, maximum_trace_size_bytes: 5, policies: [{name: all, type: always_sample}]}\n",
 		"all": `project: p
 window: {settle: 1500ms, max_hold: 2h}
-ingest: {max_body: 1kB, admin: ":9"}
+ingest: {max_body: 1kB, admin: ":9", auth: {keys: "k: 1.yaml", google: {audiences: ["https://x"], accounts: ["*@p.iam.gserviceaccount.com"], skew: 0s}}}
 console: {listen: "", allowed_hosts: [a, "10"]}
 traces: {clear_unseen_parent: true}
 exporters:

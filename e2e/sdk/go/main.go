@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"cloud.google.com/go/auth/credentials/idtoken"
+	"cloud.google.com/go/auth/httptransport"
 	"go.opentelemetry.io/contrib/bridges/otelslog"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel"
@@ -23,7 +25,6 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploghttp"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
-	"go.opentelemetry.io/otel/log/global"
 	"go.opentelemetry.io/otel/propagation"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -49,10 +50,19 @@ func main() {
 func telemetry(ctx context.Context) (flush func(context.Context) error, err error) {
 	var spans sdktrace.SpanExporter
 	var records sdklog.Exporter
+	withToken, err := tokenClient()
+	if err != nil {
+		return nil, err
+	}
 	if os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL") == "grpc" {
 		spans, err = otlptracegrpc.New(ctx)
 		if err == nil {
 			records, err = otlploggrpc.New(ctx)
+		}
+	} else if withToken != nil {
+		spans, err = otlptracehttp.New(ctx, otlptracehttp.WithHTTPClient(withToken))
+		if err == nil {
+			records, err = otlploghttp.New(ctx, otlploghttp.WithHTTPClient(withToken))
 		}
 	} else {
 		spans, err = otlptracehttp.New(ctx)
@@ -67,10 +77,24 @@ func telemetry(ctx context.Context) (flush func(context.Context) error, err erro
 	logs := sdklog.NewLoggerProvider(sdklog.WithProcessor(sdklog.NewBatchProcessor(records)))
 	otel.SetTracerProvider(traces)
 	otel.SetTextMapPropagator(propagation.TraceContext{})
-	global.SetLoggerProvider(logs)
+	otel.SetLoggerProvider(logs)
 	return func(ctx context.Context) error {
 		return cmp.Or(traces.Shutdown(ctx), logs.Shutdown(ctx))
 	}, nil
+}
+
+// tokenClient shows a Google-signed ID token for ID_TOKEN_AUDIENCE and renews it before it expires; nil without that variable.
+func tokenClient() (*http.Client, error) {
+	audience := os.Getenv("ID_TOKEN_AUDIENCE")
+	if audience == "" {
+		return nil, nil
+	}
+	credentials, err := idtoken.NewCredentials(&idtoken.Options{Audience: audience})
+	if err != nil {
+		return nil, err
+	}
+	client := &http.Client{Timeout: 10 * time.Second} // the exporter's own is not used then
+	return client, httptransport.AddAuthorizationMiddleware(client, credentials)
 }
 
 func serve(ctx context.Context) error {

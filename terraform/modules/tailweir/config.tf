@@ -53,11 +53,21 @@ locals {
     TAILWEIR_TOPIC       = google_pubsub_topic.payloads.name
     }, trimspace(var.ingest_config) == "" ? {} : {
     TAILWEIR_CONFIG = "/etc/tailweir/ingest.yaml"
-  })
+    }, local.ask_keys ? {
+    TAILWEIR_KEYS = "/etc/tailweir-keys/keys.yaml"
+    } : {}, contains(var.ingest_auth, "none") ? {
+    TAILWEIR_AUTH = "none"
+  } : {})
+
+  # Apart from ingest_keys, which is sensitive: what depends on that could be in no for_each.
+  ask_keys = contains(var.ingest_auth, "keys")
 
   config_files = merge(
     { worker = local.worker_file },
     trimspace(var.ingest_config) == "" ? {} : { ingest = "${chomp(var.ingest_config)}\n" },
+    # Not ephemeral: the number of its version could not be made of an ephemeral text, and one that is counted by hand is forgotten
+    # some day, and a withdrawn key stays valid. The text has hashes alone.
+    local.ask_keys ? { ingest-keys = "${chomp(var.ingest_keys)}\n" } : {},
   )
 }
 

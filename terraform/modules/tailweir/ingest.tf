@@ -76,6 +76,13 @@ resource "google_cloud_run_v2_service" "ingest" {
           mount_path = "/etc/tailweir"
         }
       }
+      dynamic "volume_mounts" {
+        for_each = local.ask_keys ? ["keys"] : []
+        content {
+          name       = volume_mounts.value
+          mount_path = "/etc/tailweir-keys"
+        }
+      }
     }
 
     dynamic "volumes" {
@@ -87,6 +94,22 @@ resource "google_cloud_run_v2_service" "ingest" {
           items {
             path    = "ingest.yaml"
             version = google_secret_manager_secret_version.config["ingest"].version
+          }
+        }
+      }
+    }
+
+    # The latest version, not the one of this text: the ingest follows its file, so keys come and go without a new revision, and a
+    # rollback brings no withdrawn key back.
+    dynamic "volumes" {
+      for_each = local.ask_keys ? ["keys"] : []
+      content {
+        name = volumes.value
+        secret {
+          secret = google_secret_manager_secret.config["ingest-keys"].secret_id
+          items {
+            path    = "keys.yaml"
+            version = "latest"
           }
         }
       }
@@ -118,6 +141,7 @@ resource "google_cloud_run_v2_service" "ingest" {
     google_pubsub_subscription.payloads,
     google_pubsub_topic_iam_member.ingest_publishes_payloads,
     google_secret_manager_secret_iam_member.config,
+    google_secret_manager_secret_version.config,
     google_kms_crypto_key_iam_member.agent,
   ]
 }

@@ -266,8 +266,47 @@ variable "ingest_ingress" {
     error_message = "ingest_ingress must be INGRESS_TRAFFIC_INTERNAL_ONLY, INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER or INGRESS_TRAFFIC_ALL."
   }
   validation {
-    condition     = var.ingest_ingress != "INGRESS_TRAFFIC_ALL" || var.ingest_invoker_iam
-    error_message = "ingest_ingress may be INGRESS_TRAFFIC_ALL with ingest_invoker_iam only: the whole internet could send traces otherwise."
+    condition     = var.ingest_ingress != "INGRESS_TRAFFIC_ALL" || var.ingest_invoker_iam || !contains(var.ingest_auth, "none")
+    error_message = "ingest_ingress may be INGRESS_TRAFFIC_ALL with ingest_auth keys or google, or with ingest_invoker_iam only: the whole internet could send traces otherwise."
+  }
+}
+
+variable "ingest_auth" {
+  description = "Whom the ingest asks who sends: none, keys (ingest_keys) or google (ID tokens, by ingest.auth.google in ingest_config), or the last two; see docs/auth.md. Example: [\"keys\"]"
+  type        = set(string)
+  default     = ["none"]
+  nullable    = false
+  validation {
+    condition     = length(var.ingest_auth) > 0 && length(setsubtract(var.ingest_auth, ["none", "keys", "google"])) == 0
+    error_message = "ingest_auth must be [\"none\"], [\"keys\"], [\"google\"] or [\"keys\", \"google\"]."
+  }
+  validation {
+    condition     = !contains(var.ingest_auth, "none") || length(var.ingest_auth) == 1
+    error_message = "ingest_auth: none stands alone: with it nobody is asked."
+  }
+  validation {
+    condition     = contains(var.ingest_auth, "google") == can(yamldecode(var.ingest_config).ingest.auth.google.audiences)
+    error_message = "ingest_auth google and ingest.auth.google in ingest_config, with audiences and accounts, go together."
+  }
+}
+
+variable "ingest_keys" {
+  description = "The keys that apps send with, as tailweir key new prints their entries: hashes, not the keys. It becomes a secret that the ingest alone reads. Example: file(\"keys.yaml\")"
+  type        = string
+  default     = ""
+  nullable    = false
+  sensitive   = true
+  validation {
+    condition     = contains(var.ingest_auth, "keys") == (trimspace(var.ingest_keys) != "")
+    error_message = "ingest_keys and ingest_auth keys go together."
+  }
+  validation {
+    condition     = trimspace(var.ingest_keys) == "" || try(alltrue([for k in yamldecode(var.ingest_keys) : length(k.name) > 0 && can(regex("^sha256:[0-9a-f]{64}$", k.hash))]), false)
+    error_message = "ingest_keys must be a YAML list of keys with name and hash, as tailweir key new prints them; tailweir key check says more."
+  }
+  validation {
+    condition     = length(var.ingest_keys) <= 65000
+    error_message = "ingest_keys must be 65,000 characters at most: a secret takes 64 KiB."
   }
 }
 
@@ -394,6 +433,10 @@ variable "ingest_config" {
   validation {
     condition     = !can(yamldecode(var.ingest_config).ingest.listen)
     error_message = "ingest_config must not set ingest.listen: the port is Cloud Run's."
+  }
+  validation {
+    condition     = !can(yamldecode(var.ingest_config).ingest.auth.keys) && !can(yamldecode(var.ingest_config).ingest.auth.none)
+    error_message = "ingest_config must not set ingest.auth.keys or none: ingest_auth and ingest_keys do."
   }
 }
 

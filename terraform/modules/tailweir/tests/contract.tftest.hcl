@@ -146,8 +146,8 @@ run "ingest" {
     error_message = "the ingest of the image"
   }
   assert {
-    condition     = { for e in google_cloud_run_v2_service.ingest.template[0].containers[0].env : e.name => e.value } == { GOOGLE_CLOUD_PROJECT = "my-observability", TAILWEIR_TOPIC = "tailweir-payloads" }
-    error_message = "the ingest knows the project and the payload topic, and no more"
+    condition     = { for e in google_cloud_run_v2_service.ingest.template[0].containers[0].env : e.name => e.value } == { GOOGLE_CLOUD_PROJECT = "my-observability", TAILWEIR_TOPIC = "tailweir-payloads", TAILWEIR_AUTH = "none" }
+    error_message = "the ingest knows the project and the payload topic, that nobody is asked, and no more"
   }
   assert {
     condition     = length(google_cloud_run_v2_service.ingest.template[0].volumes) == 0 && length(google_cloud_run_v2_service.ingest.template[0].vpc_access) == 0 && length(google_cloud_run_v2_service_iam_member.invoker) == 0

@@ -114,6 +114,66 @@ run "file_of_the_ingest" {
   }
 }
 
+run "keys_of_the_ingest" {
+  variables {
+    ingest_auth    = ["keys"]
+    ingest_keys    = "- {name: shop, hash: 'sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef'}\n"
+    ingest_ingress = "INGRESS_TRAFFIC_ALL"
+  }
+  assert {
+    condition = (google_cloud_run_v2_service.ingest.template[0].volumes[0].secret[0].secret == "tailweir-ingest-keys-config" &&
+      google_cloud_run_v2_service.ingest.template[0].volumes[0].secret[0].items[0].path == "keys.yaml" &&
+      google_cloud_run_v2_service.ingest.template[0].volumes[0].secret[0].items[0].version == "latest" &&
+      google_cloud_run_v2_service.ingest.template[0].containers[0].volume_mounts[0].name == google_cloud_run_v2_service.ingest.template[0].volumes[0].name &&
+    google_cloud_run_v2_service.ingest.template[0].containers[0].volume_mounts[0].mount_path == "/etc/tailweir-keys")
+    error_message = "the keys are mounted, whatever version is the latest"
+  }
+  assert {
+    condition     = { for e in google_cloud_run_v2_service.ingest.template[0].containers[0].env : e.name => e.value } == { GOOGLE_CLOUD_PROJECT = "my-observability", TAILWEIR_TOPIC = "tailweir-payloads", TAILWEIR_KEYS = "/etc/tailweir-keys/keys.yaml" }
+    error_message = "and the ingest is told where, and asks"
+  }
+  assert {
+    condition     = google_secret_manager_secret_iam_member.config["ingest-keys"].member == "serviceAccount:ingest@p.iam.gserviceaccount.com" && google_secret_manager_secret_iam_member.config["ingest-keys"].secret_id == "tailweir-ingest-keys-config"
+    error_message = "the ingest alone reads them"
+  }
+  assert {
+    condition     = google_secret_manager_secret_version.config["ingest-keys"].secret_data_wo_version == parseint(substr(sha256(var.ingest_keys), 0, 12), 16)
+    error_message = "other keys are another version"
+  }
+  assert {
+    condition     = google_cloud_run_v2_service.ingest.ingress == "INGRESS_TRAFFIC_ALL" && google_cloud_run_v2_service.ingest.invoker_iam_disabled
+    error_message = "with keys the ingest may be open to the internet"
+  }
+}
+
+run "tokens_and_keys" {
+  variables {
+    ingest_auth   = ["google", "keys"]
+    ingest_keys   = "- {name: shop, hash: 'sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef'}\n"
+    ingest_config = "ingest: {auth: {google: {audiences: [https://tailweir.example], accounts: ['*@shop.iam.gserviceaccount.com']}}}"
+  }
+  assert {
+    condition     = length(google_cloud_run_v2_service.ingest.template[0].volumes) == 2 && length(google_cloud_run_v2_service.ingest.template[0].containers[0].volume_mounts) == 2
+    error_message = "file and keys are two volumes"
+  }
+  assert {
+    condition     = toset([for e in google_cloud_run_v2_service.ingest.template[0].containers[0].env : e.name]) == toset(["GOOGLE_CLOUD_PROJECT", "TAILWEIR_TOPIC", "TAILWEIR_KEYS", "TAILWEIR_CONFIG"])
+    error_message = "both are asked for"
+  }
+}
+
+run "tokens_alone" {
+  variables {
+    ingest_auth    = ["google"]
+    ingest_config  = "ingest: {auth: {google: {audiences: [https://tailweir.example], accounts: ['*@shop.iam.gserviceaccount.com']}}}"
+    ingest_ingress = "INGRESS_TRAFFIC_ALL"
+  }
+  assert {
+    condition     = toset([for e in google_cloud_run_v2_service.ingest.template[0].containers[0].env : e.name]) == toset(["GOOGLE_CLOUD_PROJECT", "TAILWEIR_TOPIC", "TAILWEIR_CONFIG"]) && length(google_cloud_run_v2_service.ingest.template[0].volumes) == 1
+    error_message = "tokens need the file alone"
+  }
+}
+
 run "encrypted" {
   variables {
     kms_key_name = "projects/p/locations/europe-west1/keyRings/r/cryptoKeys/k"

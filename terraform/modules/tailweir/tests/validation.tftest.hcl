@@ -408,6 +408,98 @@ run "ingest_ingress_open" {
   expect_failures = [var.ingest_ingress]
 }
 
+run "ingest_auth_unknown" {
+  command = plan
+  variables {
+    ingest_auth = ["key"]
+  }
+  expect_failures = [var.ingest_auth]
+}
+
+run "ingest_auth_none_and_keys" {
+  command = plan
+  variables {
+    ingest_auth = ["none", "keys"]
+    ingest_keys = "- {name: shop, hash: 'sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef'}"
+  }
+  expect_failures = [var.ingest_auth]
+}
+
+run "ingest_auth_google_without_accounts" {
+  command = plan
+  variables {
+    ingest_auth = ["google"]
+  }
+  expect_failures = [var.ingest_auth]
+}
+
+run "ingest_auth_google_unasked" {
+  command = plan
+  variables {
+    ingest_config = "ingest: {auth: {google: {audiences: [a], accounts: [a@b]}}}"
+  }
+  expect_failures = [var.ingest_auth]
+}
+
+run "ingest_keys_missing" {
+  command = plan
+  variables {
+    ingest_auth = ["keys"]
+  }
+  expect_failures = [var.ingest_keys]
+}
+
+run "ingest_keys_unasked" {
+  command = plan
+  variables {
+    ingest_keys = "- {name: shop, hash: 'sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef'}"
+  }
+  expect_failures = [var.ingest_keys]
+}
+
+run "ingest_keys_a_key" {
+  command = plan
+  variables {
+    ingest_auth = ["keys"]
+    ingest_keys = "- {name: shop, hash: tailweir_aaaa}"
+  }
+  expect_failures = [var.ingest_keys]
+}
+
+run "ingest_keys_no_list" {
+  command = plan
+  variables {
+    ingest_auth = ["keys"]
+    ingest_keys = "shop"
+  }
+  expect_failures = [var.ingest_keys]
+}
+
+run "ingest_keys_too_long" {
+  command = plan
+  variables {
+    ingest_auth = ["keys"]
+    ingest_keys = "- {name: shop, hash: 'sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef'}\n#${join("", [for i in range(1000) : "0123456789012345678901234567890123456789012345678901234567890123456789"])}"
+  }
+  expect_failures = [var.ingest_keys]
+}
+
+run "ingest_config_with_keys" {
+  command = plan
+  variables {
+    ingest_config = "ingest: {auth: {keys: /etc/keys.yaml}}"
+  }
+  expect_failures = [var.ingest_config]
+}
+
+run "ingest_config_with_none" {
+  command = plan
+  variables {
+    ingest_config = "ingest: {auth: {none: true}}"
+  }
+  expect_failures = [var.ingest_config]
+}
+
 run "ingest_invokers_all_users" {
   command = plan
   variables {
