@@ -3,7 +3,7 @@ package otlp
 import "fmt"
 
 // Bounds are what an item of a payload may be, and what is around it; all of them at least 1. They are meant to be far above what
-// SDKs send: Check costs next to nothing for a payload whose items are small enough to break none of them.
+// SDKs send: Check costs nothing for a payload whose items are small enough to break none of them, as nearly all are.
 type Bounds struct {
 	Attributes int // of a span, a record, a resource, a scope, an event, a link, a data point and an exemplar
 	Events     int // of a span
@@ -42,6 +42,9 @@ func (b *Bounds) Check(p *Payload) (bad []int32, first *Breach) {
 	// A level of nesting takes two messages at least, and the first of them is the second message below an item.
 	deep := p.nesting.most > 2+2*b.Depth
 	least := min(b.Key, b.Name, 2*b.Attributes, 2*b.Events, 2*b.Links)
+	if !deep && p.largest <= least {
+		return nil, nil
+	}
 	w := boundsWalk{Bounds: b}
 	scope, resource := int32(-1), int32(-1)
 	okScope, okResource := true, true

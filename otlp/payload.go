@@ -47,6 +47,7 @@ type Payload struct {
 	slots  []int32 // hash table: index into groups + 1, 0 for a free slot
 
 	nesting nesting // how deep the messages of the payload are
+	largest int     // bytes of the largest item or header
 }
 
 // layout is where the items and their headers lie in the payload; an Index is a copy of it.
@@ -132,6 +133,7 @@ func (p *Payload) reset(signal Signal, b []byte) {
 	p.scopes, p.resources = p.scopes[:0], p.resources[:0]
 	p.items, p.groups, p.tails = p.items[:0], p.groups[:0], p.tails[:0]
 	p.nesting = nesting{now: 1} // an item, or a group
+	p.largest = 0
 }
 
 // Signal returns what the payload carries.
@@ -192,6 +194,7 @@ func (p *Payload) scanScope(b []byte, start int) *ScanError {
 		if len(p.items) == maxItems {
 			return &ScanError{Offset: h.at, What: fmt.Sprintf("more than %d items", maxItems)}
 		}
+		p.largest = max(p.largest, h.pos-h.body)
 		p.entries = append(p.entries, entry{uint32(h.body), uint32(h.pos - h.body), scope})
 		p.items = append(p.items, item{})
 		it := &p.items[len(p.items)-1]
@@ -267,6 +270,7 @@ func (h *headerScan) child(b []byte, pos int) bool {
 // header makes the header of the message from start to the end of b, which has been walked and has
 // children. Nearly always its own fields stand before and after all children.
 func (p *Payload) header(h *headerScan, b []byte, start int) header {
+	p.largest = max(p.largest, len(b)-start-h.children)
 	hd := header{
 		start: uint32(start), child: uint32(h.first), childEnd: uint32(h.lastEnd), end: uint32(len(b)),
 		resource: int32(len(p.resources)),
