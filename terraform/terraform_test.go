@@ -308,7 +308,7 @@ func TestWorkersFiles(t *testing.T) {
 
 // The names of the environment are those of docs/settings.md: a misspelt one would be ignored in silence.
 func TestEnvironment(t *testing.T) {
-	doc, text := read(t, "../docs/settings.md"), read(t, module+"/config.tf")
+	doc, text := read(t, "../docs/settings.md"), read(t, module+"/config.tf")+read(t, module+"/metrics.tf")
 	names := map[string]bool{}
 	for _, m := range regexp.MustCompile(`\b(TAILWEIR_[A-Z_]+|GOOGLE_CLOUD_PROJECT)\b`).FindAllString(text, -1) {
 		names[m] = true

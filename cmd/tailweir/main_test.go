@@ -57,6 +57,7 @@ func TestUsageErrors(t *testing.T) {
 		"idle below settle":    {local("--settle", "5s", "--idle", "1s"), "--idle"},
 		"max age below idle":   {local("--max-age", "1s"), "--max-age"},
 		"settle of zero":       {local("--settle", "-1s"), "--settle"},
+		"metrics to nowhere":   {local("--metrics"), "want --otlp-endpoint"},
 		"no policies file":     {local("--policies", filepath.Join(dir, "none.yaml")), "none.yaml"},
 		"policies with a typo": {local("--policies", typo), "typo.yaml:2:"},
 		"no YAML":              {local("--policies", noYAML), "no.yaml:"},

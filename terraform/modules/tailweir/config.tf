@@ -36,7 +36,7 @@ locals {
     KiB = 1024, MiB = 1048576, GiB = 1073741824, TiB = 1099511627776
   }
 
-  worker_env = {
+  worker_env = merge({
     GOOGLE_CLOUD_PROJECT        = var.project_id
     TAILWEIR_CONFIG             = "/etc/tailweir/worker.yaml"
     TAILWEIR_TOPIC              = google_pubsub_topic.payloads.name
@@ -47,11 +47,11 @@ locals {
     TAILWEIR_LOG_TOPIC          = google_pubsub_topic.log.name
     TAILWEIR_LOG_PREFIX         = local.log_prefix
     TAILWEIR_ADMIN              = ":${local.admin_port}"
-  }
+  }, local.metrics_env)
   ingest_env = merge({
     GOOGLE_CLOUD_PROJECT = var.project_id
     TAILWEIR_TOPIC       = google_pubsub_topic.payloads.name
-    }, trimspace(var.ingest_config) == "" ? {} : {
+    }, local.metrics_env, trimspace(var.ingest_config) == "" ? {} : {
     TAILWEIR_CONFIG = "/etc/tailweir/ingest.yaml"
     }, local.ask_keys ? {
     TAILWEIR_KEYS = "/etc/tailweir-keys/keys.yaml"

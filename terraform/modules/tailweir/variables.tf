@@ -463,7 +463,7 @@ variable "config" {
     error_message = "config must be a YAML map."
   }
   validation {
-    condition     = length(setsubtract(try(keys(yamldecode(var.config)), []), ["compat", "console", "exporters", "fleet", "fleet_timing", "hold", "logs", "policies", "shutdown", "tail_sampling", "traces", "window"])) == 0
+    condition     = length(setsubtract(try(keys(yamldecode(var.config)), []), ["compat", "console", "exporters", "fleet", "fleet_timing", "hold", "logs", "metrics", "policies", "shutdown", "tail_sampling", "traces", "window"])) == 0
     error_message = "config has a section that workers do not know, or one that this module sets: project, queue, ingest and worker must not be in it."
   }
   validation {
