@@ -271,7 +271,7 @@ func (w *Walker) text(f spot, start int, at Place, rules uint64, held bool) (rem
 
 // attribute asks for the KeyValue in f, whose message begins at start.
 func (w *Walker) attribute(f spot, start int, at Place, nested bool, outer uint64, depth int) *ScanError {
-	key, scalar, err := w.key(start, f.end)
+	key, holds, err := w.key(start, f.end)
 	if err != nil {
 		return err
 	}
@@ -280,7 +280,7 @@ func (w *Walker) attribute(f spot, start int, at Place, nested bool, outer uint6
 	case fate == Remove:
 		w.splice.cut(f.at, f.end)
 		return nil
-	case fate == Leave && !w.DropUnknown, fate == LookInto && scalar:
+	case fate == Leave && !w.DropUnknown, fate == LookInto && (holds == noText || holds == oneText && rules == 0):
 		return nil
 	case fate == Leave:
 		rules = 0
@@ -296,8 +296,17 @@ func (w *Walker) attribute(f spot, start int, at Place, nested bool, outer uint6
 	return err
 }
 
-// key is the key of the KeyValue that reaches from pos to end; scalar says that its value is certain to hold no text.
-func (w *Walker) key(pos, end int) (key []byte, scalar bool, err *ScanError) {
+// content is what is known of a value without looking into it.
+type content uint8
+
+const (
+	anyContent content = iota
+	noText             // a number, or nothing
+	oneText
+)
+
+// key is the key of the KeyValue that reaches from pos to end, and what its value holds.
+func (w *Walker) key(pos, end int) (key []byte, holds content, err *ScanError) {
 	kv := w.b[pos:end:end]
 	if len(kv) < 0x80 {
 		if mid := splitKeyValue(kv); mid != 0 {
@@ -305,7 +314,13 @@ func (w *Walker) key(pos, end int) (key []byte, scalar bool, err *ScanError) {
 			if kv[0] == valueTag {
 				k, v = v, k
 			}
-			return k, len(v) == 0 || v[0]&7 != wireLen && plainScalar(v), nil
+			if !plainScalar(v) {
+				return k, anyContent, nil
+			}
+			if len(v) == 0 || v[0]&7 != wireLen {
+				return k, noText, nil
+			}
+			return k, oneText, nil
 		}
 	}
 	b := w.b[:end]
@@ -313,17 +328,17 @@ func (w *Walker) key(pos, end int) (key []byte, scalar bool, err *ScanError) {
 		at := pos
 		tag, next := readTag(b, at)
 		if next < 0 {
-			return nil, false, &ScanError{Offset: at, What: "attribute has a malformed field tag"}
+			return nil, anyContent, &ScanError{Offset: at, What: "attribute has a malformed field tag"}
 		}
 		if pos = skip(b, next, tag&7); pos < 0 {
-			return nil, false, &ScanError{Offset: at, What: "attribute has a field that is cut off or malformed"}
+			return nil, anyContent, &ScanError{Offset: at, What: "attribute has a field that is cut off or malformed"}
 		}
 		if tag == keyTag {
 			start, _ := chunk(b, next)
 			key = b[start:pos]
 		}
 	}
-	return key, false, nil
+	return key, anyContent, nil
 }
 
 // values walks the values of the KeyValue that reaches from pos to end, which key has walked.

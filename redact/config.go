@@ -149,6 +149,7 @@ func (c Config) compile(fault report) (rules []*rule) {
 		rules = append(rules, r.compile(func(key, format string, args ...any) { fault(at+"."+key, format, args...) }))
 	}
 	clear(seen)
+	ready := map[SetName][]*rule{}
 	for i, s := range c.Sets {
 		at := fmt.Sprintf("sets[%d]", i)
 		if seen[string(s.Name)] {
@@ -156,7 +157,10 @@ func (c Config) compile(fault report) (rules []*rule) {
 		}
 		seen[string(s.Name)] = true
 		keep(s.Action, s.Keep, func(key, format string, args ...any) { fault(at+"."+key, format, args...) })
-		rules = append(rules, s.compile()...)
+		ready[s.Name] = s.compile()
+	}
+	for _, name := range SetName("").Values() {
+		rules = append(rules, ready[SetName(name)]...)
 	}
 	bit := 0
 	for _, r := range rules {

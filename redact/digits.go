@@ -40,8 +40,12 @@ type window struct {
 	digits []byte
 }
 
-// maxDigits is of the longest number that is looked for.
-const maxDigits = 19
+// maxDigits and maxGroups are of the longest number that is looked for, minDigits of the shortest.
+const (
+	maxDigits = 19
+	minDigits = 8
+	maxGroups = 5
+)
 
 // find appends the windows of text for which is is true, the longest at each place, and none inside of a UUID.
 func (r *run) find(found []match, text []byte, is func(window) bool) []match {
@@ -65,7 +69,10 @@ func (r *run) find(found []match, text []byte, is func(window) bool) []match {
 
 // longest is the number of groups from g on of the longest window that matches, 0 for none.
 func (r *run) longest(g int, is func(window) bool) (n int) {
-	for end := g + 1; end <= len(r.groups); end++ {
+	for end := g + 1; end <= min(len(r.groups), g+maxGroups); end++ {
+		if r.groups[end-1].after-r.groups[g].first < minDigits {
+			continue
+		}
 		w := window{r.groups[g:end], r.digits[r.groups[g].first:r.groups[end-1].after]}
 		if len(w.digits) > maxDigits {
 			break
@@ -354,7 +361,7 @@ func isSSN(w window) bool {
 // isPhoneJP is a number of the Japanese plan: 10 digits, or 11 where it is mobile, IP or toll free, with a leading 0; or with +81.
 func isPhoneJP(w window) bool {
 	d, n := w.digits, len(w.digits)
-	if w.afterDot() || !w.only(hyphen|space|paren) || len(w.groups) > 5 {
+	if w.afterDot() || !w.only(hyphen|space|paren) {
 		return false
 	}
 	if bytes.HasPrefix(d, []byte("81")) && (w.groups[0].sep&plus != 0 || len(w.groups) > 2 && w.len(0) == 2) {

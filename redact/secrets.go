@@ -209,7 +209,8 @@ func snake(dst, name []byte) []byte {
 }
 
 // assignments finds the values of such names: name=value in URLs and connection strings, name: value in headers and YAML, "name":"value" in
-// JSON, also where that is quoted in JSON or escaped for a URL. lines are names whose value goes on to the end of the line.
+// JSON, also where that is quoted in JSON or escaped for a URL. lines are names whose value goes on to the end of the line; without any, all
+// values without quotes are numbers, and end where a number does.
 func assignments(n, lines *names) func([]match, []byte) []match {
 	return func(found []match, text []byte) []match {
 		for i := 0; i < len(text); i++ {
@@ -232,7 +233,11 @@ func assignments(n, lines *names) func([]match, []byte) []match {
 			if len(name) == 0 || !line && !n.has(name) {
 				continue
 			}
-			if m := valueAfter(text, i+width, line); m.end > m.start {
+			m := valueAfter(text, i+width, line)
+			if lines == nil && m.end > m.start && !isQuote(text[m.start-1]) {
+				m = numberAfter(text, m.start)
+			}
+			if m.end > m.start {
 				found = append(found, m)
 				i = m.end - 1
 			}
@@ -240,6 +245,8 @@ func assignments(n, lines *names) func([]match, []byte) []match {
 		return found
 	}
 }
+
+func isQuote(b byte) bool { return b == '"' || b == '\'' }
 
 func isEscape(text []byte, hex string) bool {
 	return len(text) > 2 && text[0] == '%' && strings.EqualFold(string(text[1:3]), hex)
@@ -280,7 +287,7 @@ func valueAfter(text []byte, at int, line bool) match {
 	quote := at + slashes
 	var end int
 	switch {
-	case quote < len(text) && (text[quote] == '"' || text[quote] == '\''):
+	case quote < len(text) && isQuote(text[quote]):
 		at = quote + 1
 		end = at + quoted(text[at:], text[quote], slashes)
 	case isEscape(text[at:], "22"):
@@ -386,7 +393,7 @@ func emails(found []match, text []byte) []match {
 		width := 1
 		switch {
 		case text[i] == '@':
-		case isEscape(text[i:], "40"):
+		case text[i] == '%' && isEscape(text[i:], "40"):
 			width = 3
 		default:
 			continue
