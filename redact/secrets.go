@@ -2,8 +2,8 @@ package redact
 
 import (
 	"bytes"
-	"slices"
 	"strings"
+	"sync"
 )
 
 // match is the bytes [start, end) of a text.
@@ -13,12 +13,18 @@ type match struct{ start, end int }
 // issuers, private keys.
 func credentials(found []match, text []byte) []match {
 	dead := 0 // no token begins before
+	if len(text) < 10 {
+		return found
+	}
 	for i := 0; i < len(text); {
+		if !starts[text[i]] || i > 0 && text[i] != '-' && isWord(text[i-1]) {
+			i++
+			continue
+		}
 		n, skip := 0, 0
 		switch b := text[i]; {
 		case b == '-':
 			n = privateKey(text[i:])
-		case i > 0 && isWord(text[i-1]):
 		case b == 'e' && i >= dead:
 			var run int
 			if n, run = jwt(text[i:]); n == 0 {
@@ -27,7 +33,7 @@ func credentials(found []match, text []byte) []match {
 		case b|0x20 == 'b':
 			skip, n = afterScheme(text[i:])
 		}
-		if n == 0 && (i == 0 || !isWord(text[i-1])) {
+		if n == 0 {
 			n = issuedKey(text[i:])
 		}
 		if n > 0 {
@@ -91,17 +97,28 @@ func afterScheme(text []byte) (skip, n int) {
 	return 0, 0
 }
 
-// issuedKeys is how keys of issuers begin, and how many characters follow at least.
-var issuedKeys = []struct {
+type issuedPrefix struct {
 	prefix string
 	least  int
-}{
+}
+
+// issuedKeys is how keys of issuers begin, and how many characters follow at least.
+var issuedKeys = []issuedPrefix{
 	{"AKIA", 16}, {"ASIA", 16}, {"AIza", 30}, {"ya29.", 20}, {"ghp_", 30}, {"gho_", 30}, {"ghu_", 30}, {"ghs_", 30}, {"ghr_", 30},
 	{"github_pat_", 30}, {"glpat-", 16}, {"xoxb-", 10}, {"xoxp-", 10}, {"xoxa-", 10}, {"xoxs-", 10}, {"sk_live_", 16}, {"sk_test_", 16},
 	{"rk_live_", 16}, {"whsec_", 16}, {"sk-ant-", 16}, {"sk-proj-", 16}, {"GOCSPX-", 16}, {"SG.", 30}, {"npm_", 30}, {"dop_v1_", 30},
 }
 
-var keyStarts = func() (is [256]bool) {
+var issuedBy = func() (by [256][]issuedPrefix) {
+	for _, k := range issuedKeys {
+		by[k.prefix[0]] = append(by[k.prefix[0]], k)
+	}
+	return by
+}()
+
+// starts is the first characters of all that credentials finds.
+var starts = func() (is [256]bool) {
+	is['-'], is['e'], is['b'], is['B'] = true, true, true, true
 	for _, k := range issuedKeys {
 		is[k.prefix[0]] = true
 	}
@@ -109,10 +126,7 @@ var keyStarts = func() (is [256]bool) {
 }()
 
 func issuedKey(text []byte) int {
-	if !keyStarts[text[0]] {
-		return 0
-	}
-	for _, k := range issuedKeys {
+	for _, k := range issuedBy[text[0]] {
 		if bytes.HasPrefix(text, []byte(k.prefix)) {
 			if n := spanOf(text, func(b byte) bool { return isWord(b) || b == '-' || b == '.' }); n >= len(k.prefix)+k.least {
 				return n
@@ -167,6 +181,9 @@ type names struct {
 	words []string
 	not   []string // but none of these
 	parts []string // anywhere in the name: for languages that do not separate words
+
+	once sync.Once
+	set  map[string]bool // words: true, not: false
 }
 
 // has reports whether name is one; name is written in any style: x-api-key, apiKey, API_KEY, http.request.header.x-api-key.
@@ -176,12 +193,26 @@ func (n *names) has(name []byte) bool {
 			return true
 		}
 	}
+	n.once.Do(func() {
+		n.set = make(map[string]bool, len(n.words))
+		for _, w := range n.words {
+			n.set[w] = true
+		}
+		for _, w := range n.not {
+			n.set[w] = false
+		}
+	})
 	var buf [64]byte
-	word := snake(buf[:0], name)
-	ends := func(s string) bool {
-		return bytes.HasSuffix(word, []byte(s)) && (len(word) == len(s) || word[len(word)-len(s)-1] == '_')
+	for word := snake(buf[:0], name); ; {
+		if is, known := n.set[string(word)]; known { // the longest that it ends in
+			return is
+		}
+		i := bytes.IndexByte(word, '_')
+		if i < 0 {
+			return false
+		}
+		word = word[i+1:]
 	}
-	return slices.ContainsFunc(n.words, ends) && !slices.ContainsFunc(n.not, ends)
 }
 
 // snake appends the last part of a dotted name in lower case, with _ for - and between aB.
@@ -216,7 +247,11 @@ func assignments(n, lines *names) func([]match, []byte) []match {
 		for i := 0; i < len(text); i++ {
 			width := 1
 			switch text[i] {
-			case '=', ':':
+			case '=':
+			case ':':
+				if i+2 < len(text) && text[i+1] == '/' && text[i+2] == '/' { // the scheme of a URL
+					continue
+				}
 			case '%':
 				if width = 3; !isEscape(text[i:], "3D") && !isEscape(text[i:], "3A") {
 					continue
@@ -279,9 +314,6 @@ func nameBefore(text []byte) []byte {
 func valueAfter(text []byte, at int, line bool) match {
 	for at < len(text) && (text[at] == ' ' || text[at] == '\t' || text[at] == '[') {
 		at++
-	}
-	if at+1 < len(text) && text[at] == '/' && text[at+1] == '/' { // the scheme of a URL
-		return match{}
 	}
 	slashes := spanOf(text[at:], func(b byte) bool { return b == '\\' })
 	quote := at + slashes
