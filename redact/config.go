@@ -110,6 +110,16 @@ func (Where) Values() []string {
 		"status_message", "body", "trace_state", "texts", "everything"}
 }
 
+// NameOf is the place as In names it.
+func NameOf(p otlp.Place) string {
+	for name, of := range places {
+		if len(of) == 1 && of[0] == p {
+			return string(name)
+		}
+	}
+	return ""
+}
+
 // maxKeep bounds keep_last: the last four digits tell cards apart, and twice as much is no mask.
 const maxKeep = 8
 

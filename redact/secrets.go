@@ -450,7 +450,7 @@ func emails(found []match, text []byte) []match {
 }
 
 func isLocal(b byte) bool {
-	return isWord(b) || bytes.IndexByte([]byte(".+-'!#$*/?^`{|}~"), b) >= 0 && b != '/' && b != '?'
+	return isWord(b) || bytes.IndexByte([]byte(".+-'!#$^`{|}~"), b) >= 0
 }
 
 // domain is where the domain at at ends, 0 if there is none.
