@@ -16,6 +16,7 @@ type call struct {
 	signal   otlp.Signal
 	encoding Encoding
 	gzip     bool      // wire is gzip
+	received time.Time // when the call began
 	deadline time.Time // the caller's, from grpc-timeout; zero when it gave none
 	caller   Caller
 
@@ -127,6 +128,7 @@ func (c *call) discard(b *buffer) {
 
 // export admits, reads, checks and publishes. Its error is always a *fault.
 func (c *call) export(req *http.Request) (answer, error) {
+	c.received = time.Now()
 	err := c.admit(req)
 	if err != nil {
 		return answer{}, err

@@ -224,7 +224,7 @@ func (p *planter) attribute(m pcommon.Map, names []string) {
 	form := p.r.IntN(4)
 	if s.deleted && !p.shown {
 		if form == 2 {
-			m.PutEmptyMap("outer." + pick(p.r, 3, "bdghjk")).PutStr("other", "x")
+			m.PutEmptyMap("outer."+pick(p.r, 3, "bdghjk")).PutStr("other", "x")
 		}
 		return
 	}

@@ -3,6 +3,7 @@ package receiver
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"tailweir/otlp"
 )
@@ -18,6 +19,9 @@ func (c *call) store(parent context.Context, payload []byte) (answer, error) {
 	}
 	if p.Len() == 0 {
 		return answer{outcome: Accepted}, nil
+	}
+	if n := p.Unnamed(); n > 0 {
+		c.r.counters.unnamed[c.signal].Add(uint64(n))
 	}
 	ctx, cancel := c.publishContext(parent)
 	defer cancel()
@@ -120,9 +124,10 @@ func (c *call) publish(ctx context.Context, data []byte, packed bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	attrs := make(map[string]string, 3)
+	attrs := make(map[string]string, 4)
 	attrs[otlp.AttrType] = c.signal.EventType()
 	attrs[otlp.AttrContentType] = otlp.ContentTypeProtobuf
+	attrs[otlp.AttrReceived] = strconv.FormatInt(c.received.UnixNano(), 10)
 	if packed {
 		attrs[otlp.AttrContentEncoding] = otlp.EncodingGzip
 	}
