@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"tailweir/otlp"
@@ -265,6 +267,36 @@ func TestNothingFoundIsTheSameSlice(t *testing.T) {
 				t.Errorf("%s %s is changed, or %v", sdk, signal, err)
 			}
 		}
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	md := pmetric.NewMetrics()
+	m := md.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
+	p := m.SetEmptyGauge().DataPoints().AppendEmpty()
+	p.Attributes().PutStr("user.email", "a@b.org")
+	p.Exemplars().AppendEmpty().FilteredAttributes().PutStr("note", "card 4111111111111111")
+	b, err := (&pmetric.ProtoMarshaler{}).MarshalMetrics(md)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := mustRules(t, "redact: {sets: [email, cards]}")
+	out, err := r.Rewrite(otlp.Metrics, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Attributes().PutStr("user.email", "****")
+	p.Exemplars().At(0).FilteredAttributes().PutStr("note", "card ****")
+	want, _ := (&pmetric.ProtoMarshaler{}).MarshalMetrics(md)
+	got, err := (&pmetric.ProtoUnmarshaler{}).UnmarshalMetrics(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, _ := (&pmetric.ProtoMarshaler{}).MarshalMetrics(got); !bytes.Equal(out, want) {
+		t.Errorf("got %q, want %q", out, want)
+	}
+	if n := r.Stats().Rules[0].Items + r.Stats().Rules[1].Items; n != 2 {
+		t.Errorf("%d items, want the metric once for each rule", n)
 	}
 }
 

@@ -110,9 +110,16 @@ var joins = func() (c [256]bool) {
 // separated.
 func classify(text []byte) (c class, digits int) {
 	row := 0
-	for _, b := range text {
+	for i := 0; i < len(text); i++ {
+		b := text[i]
 		k := classes[b]
 		c |= k
+		if b == '%' { // %2D joins as well, and its D is no letter
+			if _, size := escaped(text[i:]); size > 0 {
+				i += size - 1
+				continue
+			}
+		}
 		switch {
 		case k&digital != 0:
 			if row++; row > digits {
