@@ -264,8 +264,11 @@ func assignments(n, lines *names) func([]match, []byte) []match {
 				continue
 			}
 			name := nameBefore(text[:i])
-			line := len(name) > 0 && lines != nil && lines.has(name)
-			if len(name) == 0 || !line && !n.has(name) {
+			if len(name) < shortestName || name[0] >= '0' && name[0] <= '9' { // a time, a port, a line of source
+				continue
+			}
+			line := lines != nil && lines.has(name)
+			if !line && !n.has(name) {
 				continue
 			}
 			m := valueAfter(text, i+width, line)
@@ -280,6 +283,9 @@ func assignments(n, lines *names) func([]match, []byte) []match {
 		return found
 	}
 }
+
+// shortestName is the length of the shortest of all names, pan and the like.
+const shortestName = 3
 
 func isQuote(b byte) bool { return b == '"' || b == '\'' }
 

@@ -26,7 +26,7 @@ var texts = map[SetName]struct{ recall, precision []string }{
 			`{"user":"a","password":"⟦p\"4 ss⟧","n":1}`,
 			`{"body":"{\"clientSecret\":\"⟦abc⟧\",\"id\":7}"}`,
 			`{"dbPassword": "⟦x y z⟧"}`,
-			"DB_PASSWORD=⟦hunter2⟧ ./run",
+			"DB_PASSWORD=⟦hunter2⟧ ./run", "run --db-password=⟦hunter2⟧ --verbose",
 			"password: ⟦hunter2⟧",
 			"key ⟦AKIAIOSFODNN7EXAMPLE⟧ leaked",
 			"⟦ghp_abcdefghijklmnopqrstuvwxyz0123456789⟧",
