@@ -162,6 +162,25 @@ func TestConditionsSeeTheResourceAsItCame(t *testing.T) {
 	}
 }
 
+// A text in which one span's rules found nothing is looked at again for another's.
+func TestTextsAreCleanForTheirRulesAlone(t *testing.T) {
+	r := mustRules(t, "redact: {rules: [{name: r, value_pattern: 'P-[0-9]+', span_name: second}, {name: s, value_pattern: 'Q'}]}")
+	const span = `{"traceId":"4bf92f3577b34da6a3ce929d0e0e4736","spanId":"00f067aa0ba902b7","name":%q,"attributes":[{"key":"k","value":{"stringValue":"see P-1"}}]}`
+	payload, err := otlp.FromJSON(otlp.Traces, fmt.Appendf(nil, `{"resourceSpans":[{"scopeSpans":[{"spans":[`+span+","+span+","+span+`]}]}]}`, "first", "second", "third"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		out, err := r.Rewrite(otlp.Traces, payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if masked, left := bytes.Count(out, []byte("see ****")), bytes.Count(out, []byte("see P-1")); masked != 1 || left != 2 {
+			t.Errorf("%d masked, %d left, want 1 and 2", masked, left)
+		}
+	}
+}
+
 func TestBodies(t *testing.T) {
 	for _, tt := range []struct{ name, rules, in, want string }{
 		{"a part is removed", `rules: [{name: r, value_pattern: 'P-\d+', action: delete}]`, `{"stringValue":"see P-1!"}`, `{"stringValue":"see !"}`},

@@ -247,14 +247,16 @@ func (w *rewriter) build(r *rule, text []byte, found []match, h *hasher) []byte 
 }
 
 // clean remembers texts in which nothing was found, for most texts come again and again. It compares whole texts: a hash alone
-// would let a secret pass once in a long while.
+// would let a secret pass once in a long while. Each text has two slots that it may be in.
 type clean struct {
 	seed  maphash.Seed
-	slots [cleanSlots]struct {
-		of   uint64 // the rules that found nothing
-		size uint8
-		text [cleanSize]byte
-	}
+	slots [cleanSlots]cleanSlot
+}
+
+type cleanSlot struct {
+	of   uint64 // the rules that found nothing
+	size uint8
+	text [cleanSize]byte
 }
 
 // The memory of a clean is 140 kB, of which there is one for each request that is being redacted.
@@ -263,19 +265,25 @@ const (
 	cleanSize  = 255
 )
 
+func (s *cleanSlot) is(text []byte, of uint64) bool {
+	return s.of == of && int(s.size) == len(text) && string(s.text[:s.size]) == string(text)
+}
+
 // has reports whether text is known, and which slot is for it; -1 for a text that is too long.
 func (c *clean) has(text []byte, of uint64) (slot int, known bool) {
 	if len(text) > cleanSize {
 		return -1, false
 	}
 	slot = int(maphash.Bytes(c.seed, text) % cleanSlots)
-	s := &c.slots[slot]
-	return slot, s.of == of && int(s.size) == len(text) && string(s.text[:s.size]) == string(text)
+	return slot, c.slots[slot].is(text, of) || c.slots[slot^1].is(text, of)
 }
 
+// put forgets the older of two.
 func (c *clean) put(slot int, text []byte, of uint64) {
-	if slot >= 0 {
-		s := &c.slots[slot]
-		s.of, s.size = of, uint8(copy(s.text[:], text))
+	if slot < 0 {
+		return
 	}
+	c.slots[slot^1] = c.slots[slot]
+	s := &c.slots[slot]
+	s.of, s.size = of, uint8(copy(s.text[:], text))
 }
