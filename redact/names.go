@@ -253,4 +253,3 @@ func numberAfter(text []byte, at int) match {
 	}
 	return match{at, end}
 }
-
