@@ -41,7 +41,7 @@ var allowed = map[string][]string{
 	"probe":                 {"fleet/order", "queue", "queue/queuetest"}, // the suite is what a probe runs
 	"cmd/ingest":            {"service"},
 	"cmd/worker":            {"service"},
-	"offline":               {"otlp", "sampler"},
+	"offline":               {"otlp", "redact", "sampler"},
 	"otelcol":               {"sampler", "service", "strictyaml"},
 	"cmd/tailweir":          {"auth", "console", "offline", "otelcol", "probe", "queue", "queue/broker", "sampler", "service", "strictyaml", "version"},
 }

@@ -70,6 +70,8 @@ type Stats struct {
 	// Exporting is the number of traces decided to be kept whose export is not confirmed yet.
 	Exporting int64 `json:"exporting"`
 	UptimeMS  int64 `json:"uptime_ms"`
+	// Unnamed is the spans and log records received whose resource has no service.name.
+	Unnamed int64 `json:"unnamed"`
 	// Ready is what /readyz answers: the worker can accept and decide.
 	Ready bool `json:"ready"`
 }

@@ -60,7 +60,7 @@ func TestRoutes(t *testing.T) {
 			`"rest":{"kept":{"spans":1000,"traces":100,"logs":200},"dropped":{"spans":20,"traces":2,"logs":4}}},` +
 			`"window":{"traces":60,"bytes":1048576,"max_traces":100,"max_bytes":8388608,"watermark_lag_ms":740},` +
 			`"held":{"messages":12,"bytes":3145728,"max_bytes":67108864,"redelivered":7},"fleet":{"mode":"off"},` +
-			`"exporters":[{"name":"otlp","failing":"","attempts":8,"failed":0,"running":1,"limit":8,"most":8,"round_trip_ms":41,"refused":0,"shortened":0,"pending":0,"max_pending":0,"lost":0}],"exporting":2,"uptime_ms":61000,"ready":true}`},
+			`"exporters":[{"name":"otlp","failing":"","attempts":8,"failed":0,"running":1,"limit":8,"most":8,"round_trip_ms":41,"refused":0,"shortened":0,"pending":0,"max_pending":0,"lost":0}],"exporting":2,"uptime_ms":61000,"unnamed":0,"ready":true}`},
 		{"GET", "/api/traces", 200, "application/json", `{"traces":[` +
 			`{"trace_id":"` + hostileID + `","root":"\u003cscript\u003ealert(1)\u003c/script\u003e","service":"\"\u003e\u003cimg src=x\u003e","spans":1,"duration_ms":1.235,"error":false,"policy":"rest","reason":"idle"},` +
 			`{"trace_id":"` + checkoutID + `","root":"GET /checkout","service":"shop","spans":3,"duration_ms":250,"error":true,"policy":"errors","reason":"settled"}]}`},
@@ -144,10 +144,14 @@ func TestOverview(t *testing.T) {
 			t.Errorf("page lacks %q", want)
 		}
 	}
-	for _, not := range []string{`id="first-visit"`, `id="open-balance"`, `href="/metrics"`, "ZgotmplZ"} {
+	for _, not := range []string{`id="first-visit"`, `id="open-balance"`, `id="unnamed"`, `href="/metrics"`, "ZgotmplZ"} {
 		if strings.Contains(page, not) {
 			t.Errorf("page has %q", not)
 		}
+	}
+	source.stats.Unnamed = 1234
+	if page := ask(t, c, "GET", "/", "localhost").Body.String(); !strings.Contains(page, "<b>1,234</b> spans and log records without service.name") {
+		t.Error("page does not tell that apps have no names")
 	}
 	source.stats.Dropped.Spans -= 3
 	if page := ask(t, c, "GET", "/", "localhost").Body.String(); !strings.Contains(page, "3 spans, 0 traces, 0 log records unaccounted for") {

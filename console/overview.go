@@ -32,6 +32,7 @@ type overviewPage struct {
 	OutcomeLabel string
 	Received     counts
 	Open         string // how far the sum is off; "" when it adds up
+	Unnamed      string // spans and log records without service.name; "" for none
 	Policies     []policyLine
 	Fleet        fleetView
 	Exporters    []exporterLine
@@ -109,6 +110,7 @@ func (c *Console) overview(w http.ResponseWriter, _ *http.Request) {
 		Outcomes:  outcomes(s),
 		Received:  countsOf(s.Received),
 		Open:      openBalance(s),
+		Unnamed:   someNumber(s.Unnamed),
 		Policies:  policyLines(s.ByPolicy),
 		Fleet:     fleetOf(s, c.fleetRates.now()),
 		Follows:   s.Fleet.follows(),
@@ -121,6 +123,14 @@ func (c *Console) overview(w http.ResponseWriter, _ *http.Request) {
 		page.MorePending = number(more)
 	}
 	render(w, http.StatusOK, "overview", page)
+}
+
+// someNumber is empty for none.
+func someNumber(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return number(n)
 }
 
 // flow draws the minute that ends now into a view box of 600 by 60.

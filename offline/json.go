@@ -12,7 +12,7 @@ import (
 )
 
 // readJSON reads values one after the other; place names a line in errors.
-func (t *Traces) readJSON(in *bufio.Reader, place func(line int) string) error {
+func (t reader) readJSON(in *bufio.Reader, place func(line int) string) error {
 	values := jsonValues{in: in, line: 1}
 	for {
 		err := values.next()
@@ -37,44 +37,51 @@ func faultLine(value []byte, err error) int {
 	return bytes.Count(value[:min(len(value), int(syntax.Offset))], []byte{'\n'})
 }
 
-// signals is which key makes a request one of what: 0 is left out.
+// signals is which key makes a request one of what. Profiles are left out as metrics are.
 var signals = map[string]otlp.Signal{
 	"resourceSpans": otlp.Traces, "resource_spans": otlp.Traces,
 	"resourceLogs": otlp.Logs, "resource_logs": otlp.Logs,
-	"resourceMetrics": 0, "resource_metrics": 0, "resourceProfiles": 0, "resource_profiles": 0,
+	"resourceMetrics": otlp.Metrics, "resource_metrics": otlp.Metrics, "resourceProfiles": otlp.Metrics, "resource_profiles": otlp.Metrics,
 }
 
-// addJSON adds a request. With more than one signal, or none, in it nobody could tell what was left out.
-func (t *Traces) addJSON(value []byte, keys []string) error {
+// fromJSON is the request as protobuf; none of metrics, and neither request nor signal of {}. With more than one signal, or none, in it nobody
+// could tell what was left out.
+func fromJSON(value []byte, keys []string) (signal otlp.Signal, request []byte, err error) {
 	if len(keys) == 0 { // {}, which is a request of nothing, if it is JSON
 		_, err := otlp.FromJSON(otlp.Traces, value)
-		return err
+		return 0, nil, err
 	}
 	found := ""
 	for _, key := range keys {
 		switch _, known := signals[key]; {
 		case known && found != "":
-			return fmt.Errorf("has both %s and %s, want one request", found, key)
+			return 0, nil, fmt.Errorf("has both %s and %s, want one request", found, key)
 		case known:
 			found = key
 		}
 	}
 	if found == "" {
-		return fmt.Errorf("no OTLP request: its first key is %q, want resourceSpans", keys[0])
+		return 0, nil, fmt.Errorf("no OTLP request: its first key is %q, want resourceSpans", keys[0])
 	}
-	signal := signals[found]
-	if signal == 0 {
+	if signal = signals[found]; signal == otlp.Metrics {
 		if !json.Valid(value) {
-			_, err := otlp.FromJSON(otlp.Traces, value)
-			return err
+			_, _, err = fromJSON(value, nil)
 		}
+		return signal, nil, err
+	}
+	request, err = otlp.FromJSON(signal, value)
+	return signal, request, err
+}
+
+// addJSON adds a request.
+func (t *Traces) addJSON(value []byte, keys []string) error {
+	signal, request, err := fromJSON(value, keys)
+	switch {
+	case err != nil || signal == 0:
+		return err
+	case signal == otlp.Metrics:
 		t.Stats.Others++
 		return nil
-	}
-	request, err := otlp.FromJSON(signal, value)
-	switch {
-	case err != nil:
-		return err
 	case signal == otlp.Logs:
 		return t.addLogs(request)
 	}

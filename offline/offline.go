@@ -122,19 +122,31 @@ func (t *Traces) addLogs(request []byte) error {
 	return nil
 }
 
-// addProto is add of a request whose signal has to be told by its content: all requests look alike from outside, but what is a
-// span is no log record, and the other way round. A metric can be taken for a span, but not for one with an id or a time.
-func (t *Traces) addProto(request []byte) error {
-	fault := t.payload.Scan(otlp.Traces, request)
+// addProto is add of a request whose signal has to be told by its content.
+func (t *Traces) addProto(request []byte, _ bool) error {
+	signal, err := signalOf(&t.payload, request)
 	switch {
-	case fault == nil && metrics(&t.payload):
-		return errors.New("holds spans without ids and times: is this a request of metrics?")
-	case fault == nil:
-		return t.addTraces(request)
-	case t.addLogs(request) == nil:
-		return nil
+	case err != nil:
+		return err
+	case signal == otlp.Logs:
+		return t.addLogs(request)
 	}
-	return fmt.Errorf("no OTLP request of traces or logs: %w", fault)
+	return t.addTraces(request)
+}
+
+// signalOf tells the signal of a request by its content: all requests look alike from outside, but what is a span is no log record, and the
+// other way round. A metric can be taken for a span, but not for one with an id or a time. p has been scanned afterwards.
+func signalOf(p *otlp.Payload, request []byte) (otlp.Signal, error) {
+	fault := p.Scan(otlp.Traces, request)
+	switch {
+	case fault == nil && metrics(p):
+		return 0, errors.New("holds spans without ids and times: is this a request of metrics?")
+	case fault == nil:
+		return otlp.Traces, nil
+	case p.Scan(otlp.Logs, request) == nil:
+		return otlp.Logs, nil
+	}
+	return 0, fmt.Errorf("no OTLP request of traces or logs: %w", fault)
 }
 
 func metrics(p *otlp.Payload) bool {

@@ -26,7 +26,18 @@ const (
 
 // Read reads one file to its end. Errors begin with name and the place: a line of JSON, else a byte, after decompression. After
 // an error the set of traces is of no use.
-func (t *Traces) Read(name string, r io.Reader) error {
+func (t *Traces) Read(name string, r io.Reader) error { return reader{t}.read(name, r) }
+
+// sink takes what is read: requests as JSON, with the keys of the outermost object, and as protobuf, which stood alone in its file or
+// framed, with its length before it.
+type sink interface {
+	addJSON(value []byte, keys []string) error
+	addProto(request []byte, framed bool) error
+}
+
+type reader struct{ sink }
+
+func (t reader) read(name string, r io.Reader) error {
 	in := bufio.NewReaderSize(r, window)
 	in, closer, err := inflated(in)
 	if err != nil {
@@ -48,7 +59,7 @@ func (t *Traces) Read(name string, r io.Reader) error {
 	}
 	request, err := readAll(in)
 	if err == nil {
-		err = t.addProto(request)
+		err = t.addProto(request, false)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -104,7 +115,7 @@ func readAll(r io.Reader) ([]byte, error) {
 }
 
 // readFrames reads what the collector's file exporter writes as proto, or compressed: a length before each request.
-func (t *Traces) readFrames(name string, in *bufio.Reader) error {
+func (t reader) readFrames(name string, in *bufio.Reader) error {
 	var frame []byte
 	at := int64(0)
 	for {
@@ -152,7 +163,7 @@ func readFrame(in io.Reader, buf []byte, length int) ([]byte, error) {
 }
 
 // readOne reads the content of a frame.
-func (t *Traces) readOne(frame []byte) error {
+func (t reader) readOne(frame []byte) error {
 	in, closer, err := inflated(bufio.NewReaderSize(bytes.NewReader(frame), 16))
 	if err != nil {
 		return err
@@ -165,5 +176,5 @@ func (t *Traces) readOne(frame []byte) error {
 	if isJSON(content[:min(len(content), window)]) {
 		return t.readJSON(bufio.NewReader(bytes.NewReader(content)), func(line int) string { return fmt.Sprintf("line %d of it", line) })
 	}
-	return t.addProto(content)
+	return t.addProto(content, true)
 }

@@ -16,6 +16,7 @@ func (p *Pipeline) hold(d Delivery, got reading) (facts fleet.Facts, tell bool) 
 		return facts, false
 	}
 	p.ledger.receive(got.count)
+	p.unnamed += int64(got.unnamed)
 	before, returned := p.returned.Peek(got.id)
 	facts = fleet.Facts{Message: got.hash, Publish: got.publish, Policy: got.policy, First: !returned, Again: d.Attempt > 1}
 	if got.items() == 0 {

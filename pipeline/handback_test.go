@@ -96,6 +96,7 @@ func TestPanic(t *testing.T) {
 		r.want("the next one", healthy.String(), "ack")
 		s := r.p.State()
 		r.want("panics, undecodable", []int64{s.Panics, s.Undecodable}, []int64{1, 1})
+		r.want("without a name", s.Unnamed, int64(1))
 		r.want("exported", r.backend.spans, map[string]int{"2/1": 1})
 		r.check()
 	})

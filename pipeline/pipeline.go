@@ -125,6 +125,7 @@ type Pipeline struct {
 	busy     int        // deliveries between Handle and the sending of their facts
 	burying  int        // payloads that cannot be read, on their way to the dead-letter topic
 	buried   int64      // those that got there
+	unnamed  int64      // items received without service.name
 	idle     *sync.Cond // signalled when busy, burying, sending or an outbox falls to zero
 	refused  int64      // items that a backend refused by partial success, unnamed
 	panics   int64

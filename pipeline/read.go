@@ -40,6 +40,7 @@ type reading struct {
 	policy    uint64 // hash of the set that folded the facts
 	index     *otlp.Index
 	count     Count // spans and log records; traces are counted when they begin
+	unnamed   int   // items without service.name
 	fragments []found
 }
 
@@ -121,6 +122,7 @@ func (r *reader) read(set *sampler.Policies, d Delivery) (reading, error) {
 		data:    data,
 		policy:  set.Hash(),
 		index:   r.payload.Index(),
+		unnamed: r.payload.Unnamed(),
 	}
 	groups := r.payload.Groups()
 	got.fragments = make([]found, len(groups))

@@ -278,6 +278,7 @@ type State struct {
 	Refused         int64 // items that a backend refused by partial success, without naming them
 	Panics          int64 // payloads that made the reader panic
 	Undecodable     int64 // payloads dead-lettered because they could not be read; what was in them is not in the totals
+	Unnamed         int64 // spans and log records received whose resource has no service.name; see otlp.Payload.Unnamed
 	// Failing is how often conditions of a policy, by its name, could not be evaluated on a span.
 	Failing map[string]int64
 }
@@ -289,6 +290,7 @@ func (p *Pipeline) State() State {
 	return State{
 		Totals: p.ledger.snapshot(), Messages: len(p.messages), Bytes: p.bytes, MaxBytes: p.cfg.MaxBytes,
 		Exporting: p.waitingLocked() + p.sending, Decided: p.history.Len(), Refused: p.refused, Panics: p.panics, Undecodable: p.buried,
+		Unnamed: p.unnamed,
 		Failing: p.failing.counts(),
 	}
 }

@@ -17,6 +17,7 @@ type call struct {
 	encoding Encoding
 	gzip     bool      // wire is gzip; of zstd what is published
 	zstd     bool      // wire is zstd
+	received time.Time // when the call began
 	deadline time.Time // the caller's, from grpc-timeout; zero when it gave none
 	caller   Caller
 
@@ -128,6 +129,7 @@ func (c *call) discard(b *buffer) {
 
 // export admits, reads, checks and publishes. Its error is always a *fault.
 func (c *call) export(req *http.Request) (answer, error) {
+	c.received = time.Now()
 	err := c.admit(req)
 	if err != nil {
 		return answer{}, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +128,11 @@ func TestPublishedForm(t *testing.T) {
 					t.Error("gzip bytes were changed")
 				}
 			}
+			at, err := strconv.ParseInt(m.Attrs[otlp.AttrReceived], 10, 64)
+			if ago := time.Since(time.Unix(0, at)); err != nil || ago < 0 || ago > time.Minute {
+				t.Errorf("%s is %q", otlp.AttrReceived, m.Attrs[otlp.AttrReceived])
+			}
+			delete(m.Attrs, otlp.AttrReceived)
 			if diff := cmp.Diff(want, m.Attrs); diff != "" {
 				t.Errorf("attributes (-want +got):\n%s", diff)
 			}

@@ -57,6 +57,10 @@ type Stats struct {
 	Bytes    uint64    // bodies as they came, compressed or not, without gRPC framing
 	Inflated uint64    // bytes that came out of gzip and zstd
 
+	// UnnamedSpans and UnnamedRecords are those of requests that could be read whose resource has no service.name, or the one that
+	// SDKs put there when nobody has set it.
+	UnnamedSpans, UnnamedRecords uint64
+
 	Messages     uint64 // published and confirmed
 	MessageBytes uint64 // their data
 	Panics       uint64
@@ -77,6 +81,7 @@ type counters struct {
 	messages        atomic.Uint64
 	messageBytes    atomic.Uint64
 	panics          atomic.Uint64
+	unnamed         [signals]atomic.Uint64
 }
 
 func (c *counters) items(s otlp.Signal) ItemCount {
@@ -90,6 +95,7 @@ func (r *Receiver) Stats() Stats {
 		Spans: c.items(otlp.Traces), Records: c.items(otlp.Logs), Points: c.items(otlp.Metrics),
 		Bytes: c.bytes.Load(), Inflated: c.inflated.Load(),
 		Messages: c.messages.Load(), MessageBytes: c.messageBytes.Load(), Panics: c.panics.Load(),
+		UnnamedSpans: c.unnamed[otlp.Traces].Load(), UnnamedRecords: c.unnamed[otlp.Logs].Load(),
 		RequestsInFlight: r.requests.used.Load(), MaxRequests: r.requests.max,
 		BytesInFlight: r.bytes.used.Load(), MaxBytesInFlight: r.bytes.max,
 		Connections: r.conns.count(), MaxConnections: int64(r.conns.max),

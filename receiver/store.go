@@ -3,6 +3,7 @@ package receiver
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"tailweir/otlp"
 )
@@ -21,6 +22,9 @@ func (c *call) store(parent context.Context, payload []byte) (answer, error) {
 	}
 	if err := c.checkItems(p.Len()); err != nil {
 		return answer{}, err
+	}
+	if n := p.Unnamed(); n > 0 {
+		c.r.counters.unnamed[c.signal].Add(uint64(n))
 	}
 	ctx, cancel := c.publishContext(parent)
 	defer cancel()
@@ -140,9 +144,10 @@ func (c *call) publish(ctx context.Context, data []byte, packed bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	attrs := make(map[string]string, 3)
+	attrs := make(map[string]string, 4)
 	attrs[otlp.AttrType] = c.signal.EventType()
 	attrs[otlp.AttrContentType] = otlp.ContentTypeProtobuf
+	attrs[otlp.AttrReceived] = strconv.FormatInt(c.received.UnixNano(), 10)
 	if packed {
 		attrs[otlp.AttrContentEncoding] = otlp.EncodingGzip
 	}

@@ -110,6 +110,16 @@ func (Where) Values() []string {
 		"status_message", "body", "trace_state", "texts", "everything"}
 }
 
+// NameOf is the place as In names it.
+func NameOf(p otlp.Place) string {
+	for name, of := range places {
+		if len(of) == 1 && of[0] == p {
+			return string(name)
+		}
+	}
+	return ""
+}
+
 // maxKeep bounds keep_last: the last four digits tell cards apart, and twice as much is no mask.
 const maxKeep = 8
 
@@ -149,6 +159,7 @@ func (c Config) compile(fault report) (rules []*rule) {
 		rules = append(rules, r.compile(func(key, format string, args ...any) { fault(at+"."+key, format, args...) }))
 	}
 	clear(seen)
+	ready := map[SetName][]*rule{}
 	for i, s := range c.Sets {
 		at := fmt.Sprintf("sets[%d]", i)
 		if seen[string(s.Name)] {
@@ -156,7 +167,10 @@ func (c Config) compile(fault report) (rules []*rule) {
 		}
 		seen[string(s.Name)] = true
 		keep(s.Action, s.Keep, func(key, format string, args ...any) { fault(at+"."+key, format, args...) })
-		rules = append(rules, s.compile()...)
+		ready[s.Name] = s.compile()
+	}
+	for _, name := range SetName("").Values() {
+		rules = append(rules, ready[SetName(name)]...)
 	}
 	bit := 0
 	for _, r := range rules {

@@ -2,6 +2,7 @@ package redact
 
 import (
 	"bytes"
+	"hash/maphash"
 	"unicode/utf8"
 
 	"tailweir/otlp"
@@ -12,6 +13,7 @@ type editor struct {
 	r      *Rules
 	walker otlp.Walker
 	texts  rewriter
+	clean  clean
 
 	live    [otlp.Places]uint64 // rules with finders and without a key, by place, whose conditions hold
 	on      []bool              // rules whose conditions hold
@@ -49,6 +51,7 @@ func newEditor(r *Rules) *editor {
 	}
 	e.walker.DropUnknown = r.dropUnknown
 	e.hit = e.count
+	e.clean.seed = maphash.MakeSeed()
 	return e
 }
 
@@ -212,11 +215,16 @@ func (e *editor) info(key []byte) *keyInfo {
 
 // Text implements otlp.Editor.
 func (e *editor) Text(dst []byte, _ otlp.Place, text []byte, rules uint64, held bool) ([]byte, otlp.Fate) {
+	slot, known := e.clean.has(text, rules)
+	if known {
+		return dst, otlp.Leave
+	}
 	out, changed, remove := e.texts.apply(text, e.r.rules, rules, held, e.r.hasher, e.hit)
 	switch {
 	case remove:
 		return dst, otlp.Remove
 	case !changed || bytes.Equal(out, text):
+		e.clean.put(slot, text, rules)
 		return dst, otlp.Leave
 	}
 	return append(dst, out...), otlp.Replace

@@ -24,9 +24,7 @@ type rule struct {
 
 	find    []finder
 	bit     uint64 // among the rules with finders
-	literal string // what a text must have for them, or
-	class   class
-	digits  int
+	literal string // what a text must have for them
 
 	number  int // in Rules.rules
 	counter int // in Rules.counts
@@ -37,12 +35,16 @@ type condition struct {
 	is  *regexp.Regexp
 }
 
-// finder appends what it finds in text, in any order.
-type finder func(found []match, text []byte) []match
+// finder finds matches in a text.
+type finder struct {
+	find   func(found []match, text []byte) []match // appended, in any order
+	class  class                                    // a text without any of these characters has none, 0: may have
+	digits int                                      // nor one with fewer digits, as classify counts them
+}
 
 // pattern finds what re matches, or what its first group that took part does.
 func pattern(re *regexp.Regexp) finder {
-	return func(found []match, text []byte) []match {
+	return finder{find: func(found []match, text []byte) []match {
 		for _, m := range re.FindAllSubmatchIndex(text, -1) {
 			at := match{m[0], m[1]}
 			for i := 2; i+1 < len(m); i += 2 {
@@ -56,7 +58,7 @@ func pattern(re *regexp.Regexp) finder {
 			}
 		}
 		return found
-	}
+	}}
 }
 
 // Rules are compiled rules. They are safe for concurrent use, and satisfy receiver.Rewriter.

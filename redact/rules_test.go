@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"tailweir/otlp"
@@ -160,6 +162,25 @@ func TestConditionsSeeTheResourceAsItCame(t *testing.T) {
 	}
 }
 
+// A text in which one span's rules found nothing is looked at again for another's.
+func TestTextsAreCleanForTheirRulesAlone(t *testing.T) {
+	r := mustRules(t, "redact: {rules: [{name: r, value_pattern: 'P-[0-9]+', span_name: second}, {name: s, value_pattern: 'Q'}]}")
+	const span = `{"traceId":"4bf92f3577b34da6a3ce929d0e0e4736","spanId":"00f067aa0ba902b7","name":%q,"attributes":[{"key":"k","value":{"stringValue":"see P-1"}}]}`
+	payload, err := otlp.FromJSON(otlp.Traces, fmt.Appendf(nil, `{"resourceSpans":[{"scopeSpans":[{"spans":[`+span+","+span+","+span+`]}]}]}`, "first", "second", "third"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		out, err := r.Rewrite(otlp.Traces, payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if masked, left := bytes.Count(out, []byte("see ****")), bytes.Count(out, []byte("see P-1")); masked != 1 || left != 2 {
+			t.Errorf("%d masked, %d left, want 1 and 2", masked, left)
+		}
+	}
+}
+
 func TestBodies(t *testing.T) {
 	for _, tt := range []struct{ name, rules, in, want string }{
 		{"a part is removed", `rules: [{name: r, value_pattern: 'P-\d+', action: delete}]`, `{"stringValue":"see P-1!"}`, `{"stringValue":"see !"}`},
@@ -265,6 +286,36 @@ func TestNothingFoundIsTheSameSlice(t *testing.T) {
 				t.Errorf("%s %s is changed, or %v", sdk, signal, err)
 			}
 		}
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	md := pmetric.NewMetrics()
+	m := md.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
+	p := m.SetEmptyGauge().DataPoints().AppendEmpty()
+	p.Attributes().PutStr("user.email", "a@b.org")
+	p.Exemplars().AppendEmpty().FilteredAttributes().PutStr("note", "card 4111111111111111")
+	b, err := (&pmetric.ProtoMarshaler{}).MarshalMetrics(md)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := mustRules(t, "redact: {sets: [email, cards]}")
+	out, err := r.Rewrite(otlp.Metrics, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Attributes().PutStr("user.email", "****")
+	p.Exemplars().At(0).FilteredAttributes().PutStr("note", "card ****")
+	want, _ := (&pmetric.ProtoMarshaler{}).MarshalMetrics(md)
+	got, err := (&pmetric.ProtoUnmarshaler{}).UnmarshalMetrics(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, _ := (&pmetric.ProtoMarshaler{}).MarshalMetrics(got); !bytes.Equal(out, want) {
+		t.Errorf("got %q, want %q", out, want)
+	}
+	if n := r.Stats().Rules[0].Items + r.Stats().Rules[1].Items; n != 2 {
+		t.Errorf("%d items, want the metric once for each rule", n)
 	}
 }
 

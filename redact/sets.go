@@ -3,6 +3,7 @@ package redact
 import (
 	"maps"
 	"slices"
+	"sync"
 
 	"tailweir/otlp"
 )
@@ -10,17 +11,16 @@ import (
 // SetName is the name of a ready set.
 type SetName string
 
-// Values lists them.
+// Values lists them, in the order in which they are applied, whatever order they are named in: what is longer or can hold the other comes
+// first. Else a phone number would eat the first digits of a card's that follows, and leave the others.
 func (SetName) Values() []string {
-	return []string{"secrets", "cookies", "email", "phone_jp", "phone_intl", "insurance_jp", "my_number_jp", "ssn_us", "cards"}
+	return []string{"secrets", "cookies", "cards", "my_number_jp", "ssn_us", "insurance_jp", "phone_jp", "phone_intl", "email"}
 }
 
 // ready is what a set looks for: attributes by their keys, whose whole values go, and matches in texts.
 type ready struct {
-	keys   *names
-	find   []finder
-	class  class // what a text must have, one of these bits at least
-	digits int   // and how many digits
+	keys *names
+	find []finder
 }
 
 var (
@@ -52,19 +52,15 @@ var (
 )
 
 var sets = map[SetName]ready{
-	"secrets": {keys: secretNames, class: anything, find: []finder{
-		credentials, passwordInURL, assignments(secretNames, headerNames)}},
-	"cookies": {keys: cookieNames, class: assigns, find: []finder{assignments(sessionIDs, cookieNames)}},
-	"email":   {keys: emailNames, class: at, find: []finder{emails}},
-	"phone_jp": {keys: phoneNames, class: digital, digits: 9, find: []finder{
-		numbers(isPhoneJP)}},
-	"phone_intl": {keys: phoneNames, class: digital, digits: 8, find: []finder{numbers(isPhone)}},
-	"insurance_jp": {keys: insuranceNames, class: digital, digits: 2, find: []finder{
-		numbers(isInsurer), assignments(insuranceNames, nil), labelled(insuranceNames.parts...)}},
-	"my_number_jp": {keys: myNumberNames, class: digital, digits: 2, find: []finder{
-		numbers(isMyNumber), assignments(myNumberNames, nil), labelled(myNumberNames.parts...)}},
-	"ssn_us": {keys: ssnNames, class: digital, digits: 9, find: []finder{numbers(isSSN), assignments(ssnNames, nil)}},
-	"cards":  {keys: cardNames, class: digital, digits: 3, find: []finder{numbers(isCard), assignments(cardNames, nil)}},
+	"secrets":      {secretNames, []finder{{find: credentials}, {find: passwordInURL, class: at}, named(secretNames, headerNames)}},
+	"cookies":      {cookieNames, []finder{named(sessionIDs, cookieNames)}},
+	"cards":        {cardNames, []finder{numbers(isCard, 13), named(cardNames, nil)}},
+	"my_number_jp": {myNumberNames, []finder{numbers(isMyNumber, 12), named(myNumberNames, nil), behind(myNumberNames)}},
+	"ssn_us":       {ssnNames, []finder{numbers(isSSN, 9), named(ssnNames, nil)}},
+	"insurance_jp": {insuranceNames, []finder{numbers(isInsurer, 8), named(insuranceNames, nil), behind(insuranceNames)}},
+	"phone_jp":     {phoneNames, []finder{numbers(isPhoneJP, 10)}},
+	"phone_intl":   {phoneNames, []finder{numbers(isPhone, 8)}},
+	"email":        {emailNames, []finder{{find: emails, class: at}}},
 }
 
 // setPlaces is where sets look. trace_state has vendors' numbers, on which sampling rests; the other texts are names that code gives.
@@ -85,15 +81,33 @@ func (s Set) compile() []*rule {
 	}
 	return []*rule{
 		{name: string(s.Name), action: action, keep: s.Keep, places: where, key: of.keys.has},
-		{name: string(s.Name), action: action, keep: s.Keep, places: where, find: of.find, class: of.class, digits: of.digits},
+		{name: string(s.Name), action: action, keep: s.Keep, places: where, find: of.find},
 	}
 }
 
-func numbers(is func(window) bool) finder {
-	return func(found []match, text []byte) []match {
-		var r run
-		return r.find(found, text, is)
-	}
+// numbers finds what is a number of at least so many digits.
+func numbers(is func(window) bool, digits int) finder {
+	return finder{class: digital, digits: digits, find: func(found []match, text []byte) []match {
+		r := runs.Get().(*run)
+		found = r.find(found, text, is)
+		if cap(r.groups) < 1<<10 {
+			runs.Put(r)
+		}
+		return found
+	}}
 }
+
+// named finds assignments; where they are of numbers, only in texts that have digits.
+func named(n, lines *names) finder {
+	f := finder{find: assignments(n, lines), class: assigns}
+	if lines == nil {
+		f.digits = 1
+	}
+	return f
+}
+
+func behind(n *names) finder { return finder{find: labelled(n.parts...), class: digital, digits: 2} }
+
+var runs = sync.Pool{New: func() any { return new(run) }}
 
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

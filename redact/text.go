@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"hash"
+	"hash/maphash"
 	"slices"
+	"strings"
 	"sync"
 	"unicode/utf8"
 )
@@ -85,7 +87,6 @@ const (
 	assigns class = 1 << iota // = or :
 	at                        // @, or % of %40
 	digital                   // a digit
-	anything
 )
 
 // classes is the class of each byte. Digits, colons and equals signs of full width begin with 0xEF.
@@ -97,26 +98,46 @@ var classes = func() (c [256]class) {
 	return c
 }()
 
+// joins is what may stand between the digits of one number: blanks, hyphens, brackets, + and what is not ASCII.
+var joins = func() (c [256]bool) {
+	for b := range c {
+		c[b] = b >= 0x80 || strings.IndexByte(" -().+%", byte(b)) >= 0
+	}
+	return c
+}()
+
+// classify returns which classes of characters text has, and the most digits that could be of one number or of several that are not
+// separated.
 func classify(text []byte) (c class, digits int) {
-	for _, b := range text {
+	row := 0
+	for i := 0; i < len(text); i++ {
+		b := text[i]
 		k := classes[b]
 		c |= k
-		if k&digital != 0 {
-			digits++
+		if b == '%' { // %2D joins as well, and its D is no letter
+			if _, size := escaped(text[i:]); size > 0 {
+				i += size - 1
+				continue
+			}
+		}
+		switch {
+		case k&digital != 0:
+			if row++; row > digits {
+				digits = row
+			}
+		case !joins[b]:
+			row = 0
 		}
 	}
-	return c | anything, digits
+	return c, digits
 }
 
 // shortest is the length below which no text is looked at for a set: nothing that sets find is shorter.
 const shortest = 4
 
-// may is the quick check whether anything can be found in a text.
-func (r *rule) may(text []byte, c class, digits int) bool {
-	if r.class == 0 {
-		return r.literal == "" || bytes.Contains(text, []byte(r.literal))
-	}
-	return len(text) >= shortest && c&r.class != 0 && digits >= r.digits
+// may is the quick check whether the finder can find anything in a text.
+func (f *finder) may(text []byte, c class, digits int) bool {
+	return f.class == 0 || len(text) >= shortest && c&f.class != 0 && digits >= f.digits
 }
 
 const (
@@ -143,10 +164,10 @@ func (w *rewriter) apply(text []byte, rules []*rule, of uint64, held bool, h *ha
 		again := false
 		c, digits := classify(text)
 		for _, r := range rules {
-			if r.bit&of == 0 || !r.may(text, c, digits) {
+			if r.bit&of == 0 {
 				continue
 			}
-			found := w.matches(r, text)
+			found := w.matches(r, text, c, digits)
 			if len(found) == 0 {
 				continue
 			}
@@ -169,10 +190,15 @@ func (w *rewriter) apply(text []byte, rules []*rule, of uint64, held bool, h *ha
 }
 
 // matches is what the rule finds in text and is not redacted yet, in order and without overlaps.
-func (w *rewriter) matches(r *rule, text []byte) []match {
+func (w *rewriter) matches(r *rule, text []byte, c class, digits int) []match {
+	if r.literal != "" && !bytes.Contains(text, []byte(r.literal)) {
+		return nil
+	}
 	found := w.found[:0]
-	for _, find := range r.find {
-		found = find(found, text)
+	for i := range r.find {
+		if f := &r.find[i]; f.may(text, c, digits) {
+			found = f.find(found, text)
+		}
 	}
 	w.found = found
 	if len(found) == 0 {
@@ -218,4 +244,46 @@ func (w *rewriter) build(r *rule, text []byte, found []match, h *hasher) []byte 
 	}
 	w.a = append(out, text[from:]...)
 	return w.a
+}
+
+// clean remembers texts in which nothing was found, for most texts come again and again. It compares whole texts: a hash alone
+// would let a secret pass once in a long while. Each text has two slots that it may be in.
+type clean struct {
+	seed  maphash.Seed
+	slots [cleanSlots]cleanSlot
+}
+
+type cleanSlot struct {
+	of   uint64 // the rules that found nothing
+	size uint8
+	text [cleanSize]byte
+}
+
+// The memory of a clean is 140 kB, of which there is one for each request that is being redacted.
+const (
+	cleanSlots = 1 << 9
+	cleanSize  = 255
+)
+
+func (s *cleanSlot) is(text []byte, of uint64) bool {
+	return s.of == of && int(s.size) == len(text) && string(s.text[:s.size]) == string(text)
+}
+
+// has reports whether text is known, and which slot is for it; -1 for a text that is too long.
+func (c *clean) has(text []byte, of uint64) (slot int, known bool) {
+	if len(text) > cleanSize {
+		return -1, false
+	}
+	slot = int(maphash.Bytes(c.seed, text) % cleanSlots)
+	return slot, c.slots[slot].is(text, of) || c.slots[slot^1].is(text, of)
+}
+
+// put forgets the older of two.
+func (c *clean) put(slot int, text []byte, of uint64) {
+	if slot < 0 {
+		return
+	}
+	c.slots[slot^1] = c.slots[slot]
+	s := &c.slots[slot]
+	s.of, s.size = of, uint8(copy(s.text[:], text))
 }

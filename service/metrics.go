@@ -156,6 +156,11 @@ func ingestMetrics(r *receiver.Receiver, gate *auth.Gate, rules *redact.Rules) (
 				see(int64(c.Rejected), attribute.String("signal", signal.String()), attribute.String("outcome", "rejected"))
 			}
 		}},
+		{"tailweir.ingest.unnamed", "{item}", "Spans and log records whose resource has no service.name: set OTEL_SERVICE_NAME in the app.", false, func(see func(int64, ...attribute.KeyValue)) {
+			s := r.Stats()
+			see(int64(s.UnnamedSpans), attribute.String("signal", otlp.Traces.String()))
+			see(int64(s.UnnamedRecords), attribute.String("signal", otlp.Logs.String()))
+		}},
 		{"tailweir.ingest.bytes", "By", "Request bodies as they came.", false, read(func(s receiver.Stats) int64 { return int64(s.Bytes) })},
 		{"tailweir.ingest.messages", "{message}", "Messages that Pub/Sub confirmed.", false, read(func(s receiver.Stats) int64 { return int64(s.Messages) })},
 		{"tailweir.ingest.connections", "{connection}", "Connections that are open.", true, read(func(s receiver.Stats) int64 { return s.Connections })},

@@ -25,6 +25,7 @@ func (v view) Stats() console.Stats {
 		Held:      console.Held{Messages: int64(p.Messages), Bytes: p.Bytes, MaxBytes: p.MaxBytes, Redelivered: int64(v.w.holder.stats().Redelivered)},
 		Fleet:     v.fleet(s),
 		Exporters: v.exporters(),
+		Unnamed:   p.Unnamed,
 		Exporting: int64(p.Exporting), UptimeMS: time.Since(v.w.started).Milliseconds(), Ready: v.w.ready(),
 	}
 	for name, t := range p.ByPolicy {

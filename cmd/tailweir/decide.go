@@ -40,16 +40,25 @@ func decideFlags(args []string) (o decideOptions, err error) {
 	usage := func(format string, args ...any) error {
 		return &service.UsageError{Err: fmt.Errorf("decide: "+format+"; tailweir decide --help says more", args...)}
 	}
-	stdin := func(name string) bool { return name == "-" }
-	switch {
-	case o.config == "":
-		err = usage("no policies given: want --config FILE")
-	case len(o.files) == 0:
-		err = usage("no traces given: want files, or - for standard input")
-	case slices.IndexFunc(o.files, stdin) != lastIndexFunc(o.files, stdin):
-		err = usage("- is given twice: standard input can be read once")
+	if o.config == "" {
+		return o, usage("no policies given: want --config FILE")
 	}
-	return o, err
+	return o, checkFiles("decide", o.files)
+}
+
+// checkFiles is what is wrong with the files that a command is to read.
+func checkFiles(command string, files []string) error {
+	stdin := func(name string) bool { return name == "-" }
+	said := ""
+	switch {
+	case len(files) == 0:
+		said = "no traces given: want files, or - for standard input"
+	case slices.IndexFunc(files, stdin) != lastIndexFunc(files, stdin):
+		said = "- is given twice: standard input can be read once"
+	default:
+		return nil
+	}
+	return &service.UsageError{Err: fmt.Errorf("%s: %s; tailweir %[1]s --help says more", command, said)}
 }
 
 func lastIndexFunc(s []string, f func(string) bool) int {
@@ -75,7 +84,7 @@ func runDecide(ctx context.Context, args []string) error {
 		fmt.Fprintln(os.Stderr, w)
 	}
 	traces := offline.New(cfg.Compiled)
-	if err := readTraces(ctx, traces, o.files); err != nil {
+	if err := readFiles(ctx, traces, traces.Len, o.files); err != nil {
 		return err
 	}
 	verdicts := traces.Decide(o.explain)
@@ -114,8 +123,13 @@ func remark(w io.Writer, s offline.Stats) {
 	say(s.Failed, "OTTL conditions failed on spans %d times, the first: %v", s.Failure)
 }
 
-// readTraces opens all files before it reads the first: a name that is wrong is the user's to mend, and soon.
-func readTraces(ctx context.Context, traces *offline.Traces, names []string) error {
+// fileReader is what reads the files that hold requests.
+type fileReader interface {
+	Read(name string, r io.Reader) error
+}
+
+// readFiles opens all files before it reads the first: a name that is wrong is the user's to mend, and soon. traces is for the bar.
+func readFiles(ctx context.Context, to fileReader, traces func() int, names []string) error {
 	var files []*os.File
 	for _, name := range names {
 		f := os.Stdin
@@ -135,7 +149,7 @@ func readTraces(ctx context.Context, traces *offline.Traces, names []string) err
 		if name == "-" {
 			name = "standard input"
 		}
-		if err := traces.Read(name, &meter{ctx: ctx, in: f, progress: p, traces: traces}); err != nil {
+		if err := to.Read(name, &meter{ctx: ctx, in: f, progress: p, traces: traces}); err != nil {
 			return unwrapped(name, err)
 		}
 	}
@@ -156,7 +170,7 @@ type meter struct {
 	ctx      context.Context
 	in       io.Reader
 	progress *progress
-	traces   *offline.Traces
+	traces   func() int
 }
 
 func (m *meter) Read(b []byte) (int, error) {
@@ -164,6 +178,6 @@ func (m *meter) Read(b []byte) (int, error) {
 		return 0, errors.New("interrupted")
 	}
 	n, err := m.in.Read(b)
-	m.progress.add(n, m.traces.Len())
+	m.progress.add(n, m.traces())
 	return n, err
 }

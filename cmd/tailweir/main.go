@@ -7,6 +7,7 @@
 //	tailweir broker [flags]   the embedded Pub/Sub alone
 //	tailweir fleet [flags]    what a fleet's log says: who leads, what is decided
 //	tailweir decide [flags]   what policies would decide on the traces in files
+//	tailweir redact [flags]   what the rules of ingest.redact make of the requests in files
 //	tailweir check [flags]    validates a configuration, or makes one from a collector's
 //	tailweir probe [flags]    measures whether a fleet can run on a project's Pub/Sub
 //	tailweir key new|check    makes keys for apps, checks a file of them
@@ -33,6 +34,7 @@ const usage = `usage: tailweir <command> [flags]
   broker   the embedded Pub/Sub alone, for PUBSUB_EMULATOR_HOST
   fleet    what a fleet's log says: who leads, who is a member, what is decided
   decide   what policies would decide on the traces in files, without deciding anything
+  redact   what the rules of ingest.redact make of the requests in files, with a report of what they found
   check    validates a configuration and prints what is effective; --from-collector makes one from a collector's
   probe    measures whether a fleet can run on a project's Pub/Sub, and with which fleet_timing
   key      makes a key for an app, checks a file of keys
@@ -44,7 +46,7 @@ func main() { os.Exit(service.Main("tailweir", run)) }
 
 func run(ctx context.Context, args []string, getenv func(string) string) error {
 	if len(args) == 0 {
-		return &service.UsageError{Err: errors.New("no command given: want local, ingest, worker, broker, fleet, decide, check, probe, key or version; tailweir --help says more")}
+		return &service.UsageError{Err: errors.New("no command given: want local, ingest, worker, broker, fleet, decide, redact, check, probe, key or version; tailweir --help says more")}
 	}
 	switch args[0] {
 	case "local":
@@ -59,6 +61,8 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 		return help(runFleet(ctx, args[1:], getenv))
 	case "decide":
 		return help(runDecide(ctx, args[1:]))
+	case "redact":
+		return help(runRedact(ctx, args[1:], getenv))
 	case "check":
 		return help(runCheck(args[1:]))
 	case "probe":
@@ -75,7 +79,7 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 		fmt.Println(usage)
 		return nil
 	}
-	return &service.UsageError{Err: fmt.Errorf("unknown command %q: want local, ingest, worker, broker, fleet, decide, check, probe, key or version; tailweir --help says more", args[0])}
+	return &service.UsageError{Err: fmt.Errorf("unknown command %q: want local, ingest, worker, broker, fleet, decide, redact, check, probe, key or version; tailweir --help says more", args[0])}
 }
 
 // help makes asking for the flags a success.
