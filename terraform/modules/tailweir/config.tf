@@ -59,6 +59,9 @@ locals {
     TAILWEIR_AUTH = "none"
   } : {})
 
+  # Name and number of its version.
+  redact_key = var.ingest_redact_key == null ? null : split("/versions/", var.ingest_redact_key)
+
   # Apart from ingest_keys, which is sensitive: what depends on that could be in no for_each.
   ask_keys = contains(var.ingest_auth, "keys")
 
@@ -126,4 +129,12 @@ resource "google_secret_manager_secret_iam_member" "config" {
   secret_id = google_secret_manager_secret.config[each.key].secret_id
   role      = "roles/secretmanager.secretAccessor"
   member    = each.key == "worker" ? google_service_account.worker.member : google_service_account.ingest.member
+}
+
+resource "google_secret_manager_secret_iam_member" "redact_key" {
+  count     = var.ingest_redact_key == null ? 0 : 1
+  project   = var.project_id
+  secret_id = local.redact_key[0]
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.ingest.member
 }

@@ -52,6 +52,18 @@ resource "google_cloud_run_v2_service" "ingest" {
           value = env.value
         }
       }
+      dynamic "env" {
+        for_each = local.redact_key == null ? [] : [local.redact_key]
+        content {
+          name = "TAILWEIR_REDACT_KEY"
+          value_source {
+            secret_key_ref {
+              secret  = env.value[0]
+              version = env.value[1]
+            }
+          }
+        }
+      }
       # gRPC probes on the same port, since Cloud Run's HTTP probes speak HTTP/1 only.
       startup_probe {
         period_seconds    = 2
@@ -141,6 +153,7 @@ resource "google_cloud_run_v2_service" "ingest" {
     google_pubsub_subscription.payloads,
     google_pubsub_topic_iam_member.ingest_publishes_payloads,
     google_secret_manager_secret_iam_member.config,
+    google_secret_manager_secret_iam_member.redact_key,
     google_secret_manager_secret_version.config,
     google_kms_crypto_key_iam_member.agent,
   ]

@@ -14,8 +14,8 @@ variable "load_balancer" {
     error_message = "load_balancer needs ingest_ingress = \"INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER\": Cloud Run turns a load balancer's requests away otherwise."
   }
   validation {
-    condition     = var.load_balancer != "external" || var.ingest_invoker_iam || var.load_balancer_security_policy != null
-    error_message = "load_balancer \"external\" needs load_balancer_security_policy (Cloud Armor) or ingest_invoker_iam: the whole internet could send traces otherwise."
+    condition     = var.load_balancer != "external" || var.ingest_invoker_iam || !contains(var.ingest_auth, "none") || var.load_balancer_security_policy != null
+    error_message = "load_balancer \"external\" needs ingest_auth keys or google, load_balancer_security_policy (Cloud Armor) or ingest_invoker_iam: the whole internet could send traces otherwise."
   }
 }
 

@@ -1,6 +1,8 @@
 # Metrics, with metrics_forward: a topic of their own beside the payloads', since they wait for no decision, and a worker that is full of
 # traces should not keep them.
 
+# --- Metrics, forwarded without sampling
+
 variable "metrics_forward" {
   description = "Take OTLP metrics and have the workers forward them, unsampled: a topic and a subscription of their own. One exporter of the workers' file must take metrics; without exporters they go to Cloud Monitoring by the Telemetry API. Example: true"
   type        = bool

@@ -310,6 +310,16 @@ variable "ingest_keys" {
   }
 }
 
+variable "ingest_redact_key" {
+  description = "Version of a secret, in this project, with the key of what ingest.redact hashes; see docs/redaction.md. The key itself is in no file of Terraform's, and the version is named because all instances have to hash alike. Example: \"tailweir-redact-key/versions/1\""
+  type        = string
+  default     = null
+  validation {
+    condition     = var.ingest_redact_key == null ? true : can(regex("^[A-Za-z0-9_-]{1,255}/versions/[1-9][0-9]*$", var.ingest_redact_key))
+    error_message = "ingest_redact_key must be NAME/versions/NUMBER, of a secret in this project: latest would give instances that start at different times different keys."
+  }
+}
+
 variable "ingest_invoker_iam" {
   description = "Cloud Run asks each request for an identity token of one of ingest_invokers. Most OTLP exporters cannot send one that is renewed, so the bound is the network by default. Example: true"
   type        = bool

@@ -202,6 +202,20 @@ run "domain_with_a_dot" {
   expect_failures = [var.load_balancer_domains]
 }
 
+run "keys_are_enough" {
+  variables {
+    load_balancer         = "external"
+    ingest_ingress        = "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER"
+    load_balancer_domains = ["otlp.example.com"]
+    ingest_auth           = ["keys"]
+    ingest_keys           = "- {name: shop, hash: 'sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef'}"
+  }
+  assert {
+    condition     = google_compute_backend_service.ingest[0].security_policy == null
+    error_message = "with keys the load balancer needs no policy of its own"
+  }
+}
+
 run "no_certificate" {
   command = plan
   variables {

@@ -146,6 +146,22 @@ run "keys_of_the_ingest" {
   }
 }
 
+run "key_of_redaction" {
+  variables {
+    ingest_redact_key = "tailweir-redact-key/versions/3"
+    ingest_config     = "ingest: {redact: {sets: [{name: email, action: hash}]}}"
+  }
+  assert {
+    condition = [for e in google_cloud_run_v2_service.ingest.template[0].containers[0].env : [e.value_source[0].secret_key_ref[0].secret, e.value_source[0].secret_key_ref[0].version]
+    if e.name == "TAILWEIR_REDACT_KEY"] == [["tailweir-redact-key", "3"]]
+    error_message = "the ingest gets the key by its secret, in the version that is named"
+  }
+  assert {
+    condition     = google_secret_manager_secret_iam_member.redact_key[0].secret_id == "tailweir-redact-key" && google_secret_manager_secret_iam_member.redact_key[0].member == google_service_account.ingest.member && google_secret_manager_secret_iam_member.redact_key[0].role == "roles/secretmanager.secretAccessor"
+    error_message = "the ingest alone reads it"
+  }
+}
+
 run "tokens_and_keys" {
   variables {
     ingest_auth   = ["google", "keys"]

@@ -484,6 +484,14 @@ run "ingest_keys_too_long" {
   expect_failures = [var.ingest_keys]
 }
 
+run "ingest_redact_key_latest" {
+  command = plan
+  variables {
+    ingest_redact_key = "tailweir-redact-key/versions/latest"
+  }
+  expect_failures = [var.ingest_redact_key]
+}
+
 run "ingest_config_with_keys" {
   command = plan
   variables {
