@@ -15,6 +15,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 
@@ -314,9 +316,57 @@ func (p *planter) logs(ld plog.Logs, names []string) {
 	}
 }
 
-// recordedRequest is what an SDK has sent, with what was planted.
+// metrics plants into points of every kind, exemplars, and metadata.
+func (p *planter) metrics(md pmetric.Metrics, names []string) {
+	rm := md.ResourceMetrics().AppendEmpty()
+	rm.Resource().Attributes().PutStr("service.name", "shop")
+	sm := rm.ScopeMetrics().AppendEmpty()
+	names = inSpan(names, false)
+	for i := range 5 {
+		m := sm.Metrics().AppendEmpty()
+		m.SetName(fmt.Sprintf("shop.orders.%d", i))
+		var point, exemplar pcommon.Map
+		switch i {
+		case 0:
+			at := m.SetEmptyGauge().DataPoints().AppendEmpty()
+			at.SetIntValue(7)
+			point, exemplar = at.Attributes(), at.Exemplars().AppendEmpty().FilteredAttributes()
+		case 1:
+			at := m.SetEmptySum().DataPoints().AppendEmpty()
+			at.SetDoubleValue(0.5)
+			point, exemplar = at.Attributes(), at.Exemplars().AppendEmpty().FilteredAttributes()
+		case 2:
+			at := m.SetEmptyHistogram().DataPoints().AppendEmpty()
+			at.BucketCounts().FromRaw([]uint64{1, 2})
+			at.ExplicitBounds().FromRaw([]float64{1})
+			point, exemplar = at.Attributes(), at.Exemplars().AppendEmpty().FilteredAttributes()
+		case 3:
+			at := m.SetEmptyExponentialHistogram().DataPoints().AppendEmpty()
+			at.Positive().BucketCounts().FromRaw([]uint64{3, 4})
+			point, exemplar = at.Attributes(), at.Exemplars().AppendEmpty().FilteredAttributes()
+		case 4:
+			at := m.SetEmptySummary().DataPoints().AppendEmpty()
+			at.QuantileValues().AppendEmpty().SetQuantile(0.9)
+			point, exemplar = at.Attributes(), m.Metadata()
+		}
+		for _, m := range []pcommon.Map{point, exemplar} {
+			if p.r.IntN(3) == 0 {
+				p.attribute(m, names)
+			}
+		}
+	}
+	p.attribute(rm.Resource().Attributes(), names)
+	p.attribute(sm.Scope().Attributes(), names)
+}
+
+// recordedRequest is what an SDK has sent, or metrics of every kind, with what was planted.
 func recordedRequest(t *testing.T, sdk string, signal otlp.Signal, p *planter, names []string) exportRequest {
 	t.Helper()
+	if signal == otlp.Metrics {
+		req := pmetricotlp.NewExportRequestFromMetrics(pmetric.NewMetrics())
+		p.metrics(req.Metrics(), names)
+		return req
+	}
 	b, err := os.ReadFile("../exporter/testdata/recorded/" + sdk + "-" + signal.String() + ".pb")
 	if err != nil {
 		t.Fatal(err)
@@ -344,8 +394,11 @@ func normal(t *testing.T, signal otlp.Signal, b []byte) []byte {
 		exportRequest
 		UnmarshalProto([]byte) error
 	} = ptraceotlp.NewExportRequest()
-	if signal == otlp.Logs {
+	switch signal {
+	case otlp.Logs:
 		req = plogotlp.NewExportRequest()
+	case otlp.Metrics:
+		req = pmetricotlp.NewExportRequest()
 	}
 	if err := req.UnmarshalProto(b); err != nil {
 		t.Fatal(err)
@@ -353,7 +406,7 @@ func normal(t *testing.T, signal otlp.Signal, b []byte) []byte {
 	return encoded(t, req)
 }
 
-// TestRedaction puts secrets of every ready set and every kind of rule at random places of what SDKs have sent, sends it every
+// TestRedaction puts secrets of every ready set and every kind of rule at random places of what SDKs have sent, and of metrics, sends it every
 // way, and wants nothing of a secret in any message, and everything else as it was.
 func TestRedaction(t *testing.T) {
 	rules, err := redact.New(everyRule(), redactKey)
@@ -361,16 +414,16 @@ func TestRedaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	pub := new(shelf)
-	_, addr := open(t, pub, Config{Rewriter: rules})
+	_, addr := open(t, pub, Config{Rewriter: rules, Metrics: pub})
 	var names []string
 	for name := range makers {
 		names = append(names, name)
 	}
 	slices.Sort(names)
 	sent := 0
-	for seed := range uint64(150) {
+	for seed := range uint64(225) {
 		sdk := []string{"node", "go", "java"}[seed%3]
-		signal := []otlp.Signal{otlp.Traces, otlp.Logs}[seed/3%2]
+		signal := []otlp.Signal{otlp.Traces, otlp.Logs, otlp.Metrics}[seed/3%3]
 		plant := &planter{r: rand.New(rand.NewPCG(seed, 8)), shown: true}
 		request := recordedRequest(t, sdk, signal, plant, names)
 		clean := recordedRequest(t, sdk, signal, &planter{r: rand.New(rand.NewPCG(seed, 8))}, names)
