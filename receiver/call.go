@@ -65,7 +65,7 @@ func (c *call) answer(req *http.Request) (a answer) {
 
 func (r *Receiver) panicked(c *call, v any) answer {
 	r.counters.panics.Add(1)
-	r.cfg.Logger.Error("panic in a request", "panic", v, "signal", c.signal, "encoding", c.encoding, "stack", string(debug.Stack()))
+	r.cfg.Logger.Error("panic in a request", "panic", v, "signal", c.signal.String(), "encoding", c.encoding.String(), "stack", string(debug.Stack()))
 	return answer{outcome: Panicked, text: "internal fault"}
 }
 

@@ -64,7 +64,7 @@ func (c *call) admit(req *http.Request) error {
 		c.caller = caller
 		return nil
 	}
-	c.r.denials[denial.Reason].add("denied", denial.Cause, "reason", denial.Reason, "caller", caller.Name, "peer", req.RemoteAddr)
+	c.r.denials[denial.Reason].add("denied", denial.Cause, "reason", denial.Reason.String(), "caller", caller.Name, "peer", req.RemoteAddr)
 	return &fault{outcome: denial.Reason.outcome(), text: denial.Text, retry: denial.RetryAfter}
 }
 

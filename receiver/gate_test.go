@@ -153,7 +153,7 @@ func TestDenialsInTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		d := &doorman{caller: Caller{Name: "shop"}}
-		r := New(&shelf{}, Config{Gate: d, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		r := New(&shelf{}, Config{Gate: d, Logger: slog.New(slog.NewJSONHandler(&log, nil))})
 		send := func(reason Reason) string {
 			d.denial = &Denial{Reason: reason, Text: "show a key", Cause: errors.New("signature is wrong")}
 			req := httptest.NewRequest("POST", "/v1/traces", untouchable{t})
@@ -172,10 +172,10 @@ func TestDenialsInTheLog(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		send(Unknown)
 		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
-		if len(lines) != 3 || !strings.Contains(lines[2], "more_since_last=99") {
+		if len(lines) != 3 || !strings.Contains(lines[2], `"more_since_last":99`) {
 			t.Errorf("%d lines, want 3, the last with the number of those before:\n%s", len(lines), log.String())
 		}
-		for _, want := range []string{"reason=denied_unknown", "caller=shop", "peer=192.0.2.1", `err="signature is wrong"`} {
+		for _, want := range []string{`"reason":"denied_unknown"`, `"caller":"shop"`, `"peer":"192.0.2.1`, `"err":"signature is wrong"`} {
 			if !strings.Contains(lines[2], want) {
 				t.Errorf("no %s in %s", want, lines[2])
 			}
